@@ -1,0 +1,1 @@
+"""The napari plugin: everything that knows Qt or napari, nothing that knows torch."""

@@ -1,0 +1,166 @@
+"""``diffseg models``: which models there are, and where they came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from diffseg.cli.output import emit
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from diffseg.models import Catalogue, ModelFolder
+
+models = typer.Typer(
+    help="List, show, add, verify and remove models.\n\n"
+    "Example: diffseg models show hippocampus-mri"
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Name = Annotated[str, typer.Argument(metavar="ID[@VERSION]", help="A model's name.")]
+
+
+@models.command("list")
+def list_(json: Json = False) -> None:
+    """List the models on this machine, shipped and added.
+
+    Example: diffseg models list --json
+    """
+    from diffseg.models import catalogue
+
+    known = catalogue()
+    result = {
+        "models": [_brief(folder) for folder in known.models],
+        "problems": [model.reason for model in known.broken],
+    }
+    emit(result, json, lambda: _listing(known))
+
+
+@models.command()
+def show(name: Name, json: Json = False) -> None:
+    """Show a model's card: what it eats, how good it is, what it may be used for.
+
+    Example: diffseg models show hippocampus-mri
+    """
+    from diffseg.models import find_model
+
+    folder = find_model(name)
+    card = folder.card.model_dump(mode="json")
+    emit(
+        {**card, "origin": folder.origin, "path": str(folder.path)},
+        json,
+        lambda: _card(folder),
+    )
+
+
+@models.command()
+def add(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder with card and weights.")
+    ],
+    id: Annotated[str, typer.Option("--id", help="The name it gets.")],
+    json: Json = False,
+) -> None:
+    """Copy the model in a folder among yours; its checksum is verified.
+
+    Example: diffseg models add runs/best --id my-hippocampus
+    """
+    from diffseg.models import add_model
+
+    added = add_model(folder, id)
+    emit(_brief(added), json, lambda: f"{added.name} is added: {added.path}")
+
+
+@models.command()
+def verify(name: Name, json: Json = False) -> None:
+    """Check a model's weights against the checksum of its card.
+
+    Example: diffseg models verify hippocampus-mri
+    """
+    from diffseg.models import find_model, verify_model
+
+    folder = find_model(name)
+    verify_model(folder)
+    said = f"{folder.name} is whole: sha256 {folder.card.sha256}"
+    emit({**_brief(folder), "verified": True}, json, said)
+
+
+@models.command()
+def remove(
+    name: Annotated[
+        str, typer.Argument(metavar="ID@VERSION", help="One version of one model.")
+    ],
+    json: Json = False,
+) -> None:
+    """Remove a model that was added; those that ship stay.
+
+    Example: diffseg models remove my-hippocampus@1.0
+    """
+    from diffseg.models import remove_model
+
+    remove_model(name)
+    emit({"removed": name}, json, f"{name} is removed")
+
+
+def _brief(folder: ModelFolder) -> dict[str, Any]:
+    card = folder.card
+    return {
+        "id": card.id,
+        "version": card.version,
+        "title": card.title,
+        "method": card.method,
+        "modality": card.modality,
+        "labels": list(card.labels.names),
+        "licence": card.licence,
+        "sha256": card.sha256,
+        "origin": folder.origin,
+        "path": str(folder.path),
+    }
+
+
+def _listing(known: Catalogue) -> RenderableType:
+    from rich.console import Group
+    from rich.table import Table
+
+    if not known.models and not known.broken:
+        return "no model is here; add one with: diffseg models add DIR --id ID"
+    table = Table(box=None, pad_edge=False)
+    for column in ("Model", "Modality", "Structures", "Licence", "Origin"):
+        table.add_column(column)
+    for folder in known.models:
+        card = folder.card
+        names = ", ".join(card.labels.names)
+        table.add_row(folder.name, card.modality, names, card.licence, folder.origin)
+    return Group(table, *(f"broken: {model.reason}" for model in known.broken))
+
+
+def _card(folder: ModelFolder) -> RenderableType:
+    from rich.table import Table
+
+    card = folder.card
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column()
+    rows = {
+        "model": f"{folder.name} ({folder.origin})",
+        "title": card.title,
+        "structures": ", ".join(card.labels.names),
+        "modality": card.modality,
+        "method": f"{card.method}, {card.network.get('name', 'network')}",
+        "ensemble": f"{card.sampling.members} members, {card.sampling.steps} steps",
+        "trained on": card.data,
+        "recipe": card.recipe or "none",
+        "metrics": "\n".join(f"{k}: {v}" for k, v in card.metrics.items()) or "none",
+        "intended use": card.intended_use,
+        "limits": "\n".join(card.limits),
+        "licence": card.licence,
+        "sha256": card.sha256,
+        "notice": card.notice,
+        "folder": str(folder.path),
+    }
+    for key, value in rows.items():
+        table.add_row(key, value)
+    return table

@@ -1,0 +1,37 @@
+"""The nouns: label tables, image-level labels, requests, proposals, model cards."""
+
+from diffseg.domain.card import (
+    Intensity,
+    Localisation,
+    ModelCard,
+    Preparation,
+    Sampling,
+    TemplateBox,
+)
+from diffseg.domain.labels import ImageLabels, Label, LabelTable, Presence
+from diffseg.domain.proposal import (
+    Proposal,
+    Provenance,
+    RegionReport,
+    StructureReport,
+)
+from diffseg.domain.request import Region, Request
+
+__all__ = [
+    "ImageLabels",
+    "Intensity",
+    "Label",
+    "LabelTable",
+    "Localisation",
+    "ModelCard",
+    "Preparation",
+    "Presence",
+    "Proposal",
+    "Provenance",
+    "Region",
+    "RegionReport",
+    "Request",
+    "Sampling",
+    "StructureReport",
+    "TemplateBox",
+]

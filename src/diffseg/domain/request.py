@@ -1,0 +1,134 @@
+"""What is asked of a segmenter: one frozen object for every method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffseg.domain.labels import ImageLabels
+from diffseg.errors import UserError
+
+if TYPE_CHECKING:
+    from diffseg.volume import Volume
+
+Range = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A half-open box of voxels, (plane, row, column), ``start <= i < stop``."""
+
+    z: Range
+    y: Range
+    x: Range
+
+    @classmethod
+    def parse(cls, text: str) -> Region:
+        """Read ``z0:z1,y0:y1,x0:x1``; two ranges are rows and columns of plane 0."""
+        try:
+            ranges = [
+                (int(start), int(stop))
+                for start, stop in (part.split(":") for part in text.split(","))
+            ]
+        except ValueError:
+            ranges = []
+        if len(ranges) == 2:
+            ranges.insert(0, (0, 1))
+        if len(ranges) != 3:
+            raise UserError(
+                f"region {text!r} is not z0:z1,y0:y1,x0:x1 (2D: y0:y1,x0:x1)"
+            )
+        return cls(*ranges)
+
+    @property
+    def ranges(self) -> tuple[Range, Range, Range]:
+        """The three ranges, in array order."""
+        return (self.z, self.y, self.x)
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """Index of the box in a (Z, Y, X) array."""
+        return (slice(*self.z), slice(*self.y), slice(*self.x))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Extent of the box in voxels, in array order."""
+        return tuple(stop - start for start, stop in self.ranges)  # type: ignore[return-value]
+
+    def checked(self, shape: tuple[int, int, int]) -> Region:
+        """Return this region, or raise `UserError` if any part lies outside `shape`."""
+        for axis, (start, stop), size in zip("zyx", self.ranges, shape, strict=True):
+            if not 0 <= start < stop <= size:
+                raise UserError(
+                    f"region {axis} = {start}:{stop} is not inside the image "
+                    f"(0:{size}); give a start below a stop within it"
+                )
+        return self
+
+    def __str__(self) -> str:
+        return ",".join(f"{start}:{stop}" for start, stop in self.ranges)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """What is asked of a segmenter. Which fields it uses, its card's
+    `capabilities` say; a field that it cannot use is refused, never ignored.
+
+    Parameters
+    ----------
+    volume : Volume
+        The image.
+    region : Region, optional
+        Where to look; the whole volume (or the card's regions) without it.
+    labels : ImageLabels
+        What the annotator says is present or absent.
+    text : str, optional
+        What to look for, in words.
+    strokes : (Z, Y, X) uint8 ndarray, optional
+        What the annotator drew: class index + 1, 255 for background, 0 unknown.
+    initial_mask : (Z, Y, X) uint8 ndarray, optional
+        A mask to refine, in the label table's values.
+    noise_level : float, optional
+        Share of the schedule in (0, 1] to which `initial_mask` is re-noised.
+    members : int, optional
+        Draws of the ensemble; the card's default without it.
+    steps : int, optional
+        Network evaluations along each member's chain; the card's default
+        without it.
+    seed : int
+        Every random number of the proposal follows from it.
+    keep_members : bool
+        Whether the proposal holds the mask of every member.
+    """
+
+    volume: Volume
+    region: Region | None = None
+    labels: ImageLabels = field(default_factory=ImageLabels)
+    text: str | None = None
+    strokes: NDArray[np.uint8] | None = None
+    initial_mask: NDArray[np.uint8] | None = None
+    noise_level: float | None = None
+    members: int | None = None
+    steps: int | None = None
+    seed: int = 0
+    keep_members: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("members", "steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} is {value}; give 1 or more")
+        if self.seed < 0:
+            raise UserError(f"seed is {self.seed}; give 0 or more")
+        if self.region is not None:
+            self.region.checked(self.volume.grid.shape)
+
+    @property
+    def used(self) -> frozenset[str]:
+        """Names of the optional inputs that this request carries."""
+        optional = ("region", "text", "strokes", "initial_mask", "noise_level")
+        names = {name for name in optional if getattr(self, name) is not None}
+        return frozenset(names | ({"labels"} if self.labels else set()))

@@ -1,0 +1,53 @@
+"""Long work is a generator that yields `Progress` and returns its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One sign of life of a long piece of work.
+
+    Parameters
+    ----------
+    stage : str
+        What is being done, in the user's words ("sample", "prepare").
+    done, total : int
+        How many of how many units of the stage are finished.
+    message : str
+        One line for a log or a status bar; may be empty.
+    """
+
+    stage: str
+    done: int = 0
+    total: int = 0
+    message: str = ""
+
+    @property
+    def fraction(self) -> float:
+        """Finished share of the stage in [0, 1]; 0 while the total is unknown."""
+        return min(self.done / self.total, 1.0) if self.total else 0.0
+
+
+Work = Generator[Progress, None, Result]
+"""A piece of long work: yields `Progress`, returns its result."""
+
+
+def run(
+    work: Work[Result],
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Result:
+    """Run `work` to its end here and now, and return its result."""
+    while True:
+        try:
+            progress = next(work)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+        if on_progress is not None:
+            on_progress(progress)

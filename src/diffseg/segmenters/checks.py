@@ -1,0 +1,78 @@
+"""What is asked must be what the model can do; what is odd is told."""
+
+from __future__ import annotations
+
+import re
+
+from diffseg.domain import ModelCard, Presence, Request
+from diffseg.errors import UserError
+
+# DICOM modalities that a card's own words can be held against.
+_MODALITIES = ("MR", "CT", "PT", "US")
+
+
+def check_request(card: ModelCard, request: Request) -> tuple[str, ...]:
+    """Refuse what the model cannot answer; return a line for each doubt.
+
+    Raises
+    ------
+    UserError
+        The request carries a field that the method does not use, names a label
+        that the model does not know, or its image has other channels.
+    """
+    for field in sorted(request.used - card.capabilities):
+        raise UserError(
+            f"model {card.id} (method {card.method}) does not use {field}: "
+            "leave it out, or choose a model that does"
+        )
+    request.labels.checked(card.labels)
+    wanted, volume = card.preparation.channels, request.volume
+    if volume.channels != len(wanted):
+        raise UserError(
+            f"{volume.name} has {volume.channels} channels, model {card.id} wants "
+            f"{len(wanted)} ({', '.join(wanted)}): join files by ';' in that order"
+        )
+    return tuple(_doubts(card, request))
+
+
+def _doubts(card: ModelCard, request: Request) -> list[str]:
+    volume, preparation = request.volume, card.preparation
+    shape = volume.shape if request.region is None else request.region.shape
+    lines: list[str] = []
+    if preparation.dims == 3 and min(shape) == 1:
+        lines.append(
+            f"{volume.name} is one slice thick where model {card.id} looks at volumes; "
+            "doubt the result"
+        )
+    if not volume.grid.has_spacing and preparation.spacing_mm is not None:
+        size = " x ".join(f"{mm:g}" for mm in preparation.spacing_mm)
+        lines.append(
+            f"{volume.name} has no spacing and was taken as it is; model {card.id} "
+            f"was made for voxels of {size} mm, doubt the result"
+        )
+    modality = (volume.source.modality or "").upper()
+    words = re.findall("[A-Z0-9]+", card.modality.upper())
+    if modality in _MODALITIES and not any(w.startswith(modality) for w in words):
+        lines.append(
+            f"{volume.name} is {modality}, model {card.id} was made for "
+            f"{card.modality}; doubt the result"
+        )
+    return lines
+
+
+def absent_classes(card: ModelCard, request: Request) -> tuple[int, ...]:
+    """Class indices, background being 0, of what the annotator says is absent."""
+    return tuple(
+        1 + card.labels.index(name)
+        for name, presence in request.labels.items()
+        if presence is Presence.ABSENT
+    )
+
+
+def missed_labels(request: Request, voxels: dict[str, int]) -> tuple[str, ...]:
+    """A line for each label said to be present of which no voxel was found."""
+    return tuple(
+        f"{name} is said to be present, but no voxel of it was found"
+        for name, presence in request.labels.items()
+        if presence is Presence.PRESENT and not voxels[name]
+    )

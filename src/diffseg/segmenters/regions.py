@@ -1,0 +1,76 @@
+"""Where a segmenter looks: what was asked for, the whole image, or what is found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from diffseg.domain import Localisation, ModelCard, Region, Request
+from diffseg.errors import UserError
+from diffseg.volume import Grid, Volume
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A region, its name, and how it came to be looked at."""
+
+    name: str
+    region: Region
+    found_by: str
+
+
+def whole(shape: Sequence[int]) -> Region:
+    """Return the region that holds a whole (Z, Y, X) image."""
+    z, y, x = shape
+    return Region((0, z), (0, y), (0, x))
+
+
+def places(card: ModelCard, request: Request) -> tuple[tuple[Place, ...], list[str]]:
+    """Return where to look, and a line for each doubt about it.
+
+    A region in the request counts first. Without one, a model with regions in a
+    template finds them by registration, unless the image is no larger than one
+    of them; any other model looks at the whole image.
+
+    Raises
+    ------
+    UserError
+        The regions cannot be found in the image.
+    """
+    volume = request.volume
+    if request.region is not None:
+        return (Place("region", request.region, "request"),), []
+    everything = Place("image", whole(volume.shape), "whole image")
+    if card.localisation is None or is_crop(
+        volume.grid, card.localisation, card.preparation.orientation
+    ):
+        return (everything,), []
+    return _registered(volume, card.localisation)
+
+
+def is_crop(grid: Grid, localisation: Localisation, orientation: str | None) -> bool:
+    """Whether an image is no larger than the card's largest crop.
+
+    Without a spacing a voxel counts as 1 mm, which is also what the image is
+    then taken for.
+    """
+    if grid.has_spacing and orientation is not None:
+        grid, _ = grid.reoriented(orientation)
+    extent = [n * mm for n, mm in zip(grid.shape, grid.spacing_zyx, strict=True)]
+    limits = localisation.largest_mm[::-1]
+    # Rounded, as a spacing read from a float32 header is not quite 1.
+    return all(round(mm, 3) <= limit for mm, limit in zip(extent, limits, strict=True))
+
+
+def _registered(
+    volume: Volume, localisation: Localisation
+) -> tuple[tuple[Place, ...], list[str]]:
+    # Here, as SimpleITK is wanted by those models only that look for a region.
+    from diffseg.segmenters.localisation import locate
+
+    found = locate(volume, localisation)
+    how = f"registration to MNI152 (correlation {found.similarity:.2f})"
+    places = tuple(Place(name, region, how) for name, region in found.boxes)
+    if not places:
+        raise UserError(f"{volume.name}: no region found: give one with --roi")
+    return places, list(found.warnings)

@@ -1,0 +1,261 @@
+"""Affine registration of a template to an image, the same every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import SimpleITK
+from numpy.typing import NDArray
+
+from diffseg.segmenters.template import Template
+from diffseg.volume import Affine
+
+# SimpleITK comes without types.
+sitk: Any = SimpleITK
+
+# mm of the pyramid: starts, affine, fine.
+_COARSE, _MIDDLE, _FINE = 6.0, 4.0, 2.0
+# Good enough to stop looking for something better.
+_GOOD = 0.5
+# A head is at most this much larger or smaller than the template, along any axis.
+_STRETCH = (0.6, 1.6)
+# A comparison over less of the brain than this says nothing.
+_LEAST_COVERAGE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A map from template mm to image mm, and how alike the two then are."""
+
+    points: Affine
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Level:
+    """Template, image and the template's brain at one resolution."""
+
+    template: Any
+    image: Any
+    brain: Any  # voxels at least partly brain, for the metric
+    inner: NDArray[np.bool_]  # voxels wholly brain, for the similarity
+
+
+def register(
+    template: Template, image: NDArray[np.float32], affine: Affine
+) -> Registered | None:
+    """Find the affine that lays the template's brain over the image's.
+
+    Parameters
+    ----------
+    template : Template
+    image : (Z, Y, X) float32 ndarray, finite
+    affine : Affine
+        Of the image, to RAS+ mm.
+
+    Returns
+    -------
+    Registered, or None where no start led anywhere.
+    """
+    low, high = np.percentile(image, (1, 99.9))
+    if not low < high:
+        return None
+    clipped = np.clip(image, low, high)
+    levels = _pyramid(template, clipped, affine)
+    best: tuple[float, Any, float] | None = None
+    # The rim around the brain tells most about its place, but beside a bright
+    # scalp it misleads: where it does, a second look leaves it out.
+    for rim in (6.0, 0.0):
+        for candidate in _candidates(levels, rim):
+            similarity = _similarity(levels[_MIDDLE], candidate)
+            if best is None or similarity > best[0]:
+                best = (similarity, candidate, rim)
+        if best is not None and best[0] >= _GOOD:
+            break
+    if best is None:
+        return None
+    final = _refined(best[1], levels[_FINE], best[2], step=0.5, part=0.2)
+    if final is None:
+        return None
+    return Registered(_matrix(final), _similarity(levels[_MIDDLE], final))
+
+
+def _candidates(levels: dict[float, _Level], rim: float) -> Iterator[Any]:
+    """Affine maps from the best starts by two measures."""
+    coarse = levels[_COARSE]
+    tried: list[tuple[float, float, Any]] = []
+    for start in _starts(coarse):
+        method = _method(coarse, rim, step=4.0, iterations=40, part=1.0)
+        value = _execute(method, start, coarse)
+        if value is not None:
+            tried.append((value, -_similarity(coarse, start), start))
+    chosen: list[Any] = []
+    for measure in (0, 1):
+        for *_, start in sorted(tried, key=lambda one: one[measure])[:2]:
+            if not any(start is other for other in chosen):
+                chosen.append(start)
+    for start in chosen:
+        candidate = _refined(start, levels[_MIDDLE], rim, step=2.0, part=0.5)
+        if candidate is not None:
+            yield candidate
+
+
+def _starts(level: _Level) -> Iterator[Any]:
+    """Similarity transforms: where the head may be, and how it may nod.
+
+    Centre of mass and centre of the image; and higher up, for a neck or
+    shoulders pull the centre of mass down.
+    """
+    centre = _centre_of_mass(level.template)
+    mass, middle = _centre_of_mass(level.image), _middle(level.image)
+    up = np.array([0.0, 0.0, 25.0])
+    for place in (mass, middle, mass + up, mass + 2 * up):
+        for degrees in (0.0, -20.0, 20.0):
+            start = sitk.Similarity3DTransform()
+            start.SetCenter(centre.tolist())
+            start.SetRotation((1.0, 0.0, 0.0), float(np.radians(degrees)))
+            start.SetTranslation((place - centre).tolist())
+            yield start
+
+
+def _refined(start: Any, level: _Level, rim: float, step: float, part: float) -> Any:
+    """Affine map from `start` on; None where it leaves the image or the plausible."""
+    transform = sitk.AffineTransform(3)
+    transform.SetCenter(start.GetCenter())
+    transform.SetMatrix(start.GetMatrix())
+    transform.SetTranslation(start.GetTranslation())
+    method = _method(level, rim, step, iterations=60, part=part)
+    if _execute(method, transform, level) is None:
+        return None
+    matrix = np.array(transform.GetMatrix()).reshape(3, 3)
+    stretch = np.linalg.svd(matrix, compute_uv=False)
+    plausible = stretch.min() > _STRETCH[0] and stretch.max() < _STRETCH[1]
+    return transform if plausible else None
+
+
+def _method(
+    level: _Level, rim: float, step: float, iterations: int, part: float
+) -> Any:
+    method = sitk.ImageRegistrationMethod()
+    method.SetMetricAsMattesMutualInformation(32)
+    method.SetMetricSamplingStrategy(method.REGULAR)
+    method.SetMetricSamplingPercentage(part, 42)
+    radius = round(rim / level.template.GetSpacing()[0])
+    mask = sitk.BinaryDilate(level.brain, [radius] * 3) if radius else level.brain
+    method.SetMetricFixedMask(mask)
+    method.SetInterpolator(sitk.sitkLinear)
+    # Threads add up their sums in whatever order they finish.
+    method.SetNumberOfThreads(1)
+    method.SetOptimizerAsRegularStepGradientDescent(
+        step, step / 100, iterations, relaxationFactor=0.6
+    )
+    method.SetOptimizerScalesFromPhysicalShift()
+    return method
+
+
+def _execute(method: Any, transform: Any, level: _Level) -> float | None:
+    """Optimise `transform` in place; None where the images do not overlap."""
+    method.SetInitialTransform(transform, inPlace=True)
+    try:
+        method.Execute(level.template, level.image)
+    except RuntimeError:  # ITK: all samples map outside the moving image
+        return None
+    return float(method.GetMetricValue())
+
+
+def _similarity(level: _Level, transform: Any) -> float:
+    """Correlation of template and image inside the brain; 0 without overlap."""
+    outside = float("nan")
+    moved = sitk.Resample(
+        level.image, level.template, transform, sitk.sitkLinear, outside
+    )
+    image = sitk.GetArrayFromImage(moved)
+    both = level.inner & np.isfinite(image)
+    if np.count_nonzero(both) < _LEAST_COVERAGE * np.count_nonzero(level.inner):
+        return 0.0
+    seen = image[both]
+    seen = np.clip(seen, *np.percentile(seen, (1, 99)))
+    if seen.std() == 0:
+        return 0.0
+    template = sitk.GetArrayViewFromImage(level.template)[both]
+    return float(np.corrcoef(template, seen)[0, 1])
+
+
+def _pyramid(
+    template: Template, image: NDArray[np.float32], affine: Affine
+) -> dict[float, _Level]:
+    fixed = _shrunk(_itk(template.image, template.affine))
+    brain = _shrunk(_itk(template.brain, template.affine))
+    moving = _shrunk(_itk(image, affine))
+    levels: dict[float, _Level] = {}
+    for mm in (_COARSE, _MIDDLE, _FINE):
+        share = _at(brain, mm)
+        levels[mm] = _Level(
+            template=_at(fixed, mm),
+            image=_at(moving, mm),
+            brain=sitk.Cast(share > 0.2, sitk.sitkUInt8),
+            inner=sitk.GetArrayFromImage(share) > 0.9,
+        )
+    return levels
+
+
+def _itk(array: NDArray[np.float32], affine: Affine) -> Any:
+    """Image in RAS mm: both sides are, and ITK does not ask."""
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array))
+    image.SetSpacing([float(mm) for mm in affine.spacing])
+    image.SetOrigin([float(mm) for mm in affine.origin])
+    image.SetDirection(np.asarray(affine.direction, dtype=float).ravel().tolist())
+    return image
+
+
+def _shrunk(image: Any) -> Any:
+    """Average whole voxels up to the finest level's spacing: quick, and no alias."""
+    pairs = zip(image.GetSpacing(), image.GetSize(), strict=True)
+    return sitk.BinShrink(
+        image, [min(max(1, int(_FINE / mm + 1e-6)), size) for mm, size in pairs]
+    )
+
+
+def _at(image: Any, mm: float) -> Any:
+    """Smooth and resample to a spacing of `mm`, about the same centre."""
+    spacing, size = np.array(image.GetSpacing()), np.array(image.GetSize())
+    sigma = np.maximum(0.5 * np.sqrt(np.maximum(mm**2 - spacing**2, 0)), 1e-3)
+    smooth = image
+    if sigma.max() > 0.1 and size.min() >= 4:
+        smooth = sitk.SmoothingRecursiveGaussian(image, sigma.tolist())
+    count = np.maximum(np.rint(size * spacing / mm), 1).astype(int)
+    step = np.where(count > 1, mm, spacing * size)
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    origin = _middle(image) - direction @ ((count - 1) / 2 * step)
+    return sitk.Resample(
+        smooth, count.tolist(), sitk.Transform(), sitk.sitkLinear, origin.tolist(),
+        step.tolist(), image.GetDirection(), 0.0, sitk.sitkFloat32,
+    )  # fmt: skip
+
+
+def _middle(image: Any) -> NDArray[np.float64]:
+    middle = (np.array(image.GetSize()) - 1) / 2
+    return np.array(image.TransformContinuousIndexToPhysicalPoint(middle.tolist()))
+
+
+def _centre_of_mass(image: Any) -> NDArray[np.float64]:
+    weight = sitk.GetArrayFromImage(image).astype(np.float64)
+    low, high = np.percentile(weight, (5, 99))
+    weight = np.clip(weight, low, max(low, high)) - low
+    if not weight.any():
+        return _middle(image)
+    sums = [weight.sum(axis=tuple({0, 1, 2} - {axis})) for axis in (2, 1, 0)]
+    index = [float(np.average(np.arange(len(line)), weights=line)) for line in sums]
+    return np.array(image.TransformContinuousIndexToPhysicalPoint(index))
+
+
+def _matrix(transform: Any) -> Affine:
+    """The transform as a matrix: y = A (x - c) + c + t."""
+    matrix, linear = np.eye(4), np.array(transform.GetMatrix()).reshape(3, 3)
+    centre = np.array(transform.GetCenter())
+    matrix[:3, :3] = linear
+    matrix[:3, 3] = centre + np.array(transform.GetTranslation()) - linear @ centre
+    return Affine(matrix)

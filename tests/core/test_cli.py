@@ -1,0 +1,275 @@
+"""The command: how it is assembled, what it prints, and its exit statuses."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import warnings
+from importlib.metadata import EntryPoint
+
+import numpy as np
+import pytest
+import typer
+
+from diffseg.cli import app, emit, follow, main
+from diffseg.cli.output import jsonable
+from diffseg.errors import Cancelled, DiffsegError, UserError
+from diffseg.progress import Progress
+
+CLOSED = []
+
+
+def good(json: bool = False) -> None:
+    """Say something good.
+
+    Example: diffseg good
+    """
+    print("a library chatters")
+    print("and complains", file=sys.stderr)
+    warnings.warn("a library warns", stacklevel=1)
+    logging.getLogger("some.library").warning("a library logs")
+    emit({"answer": np.float32(1.5), "none": float("nan")}, json, lambda: "fine")
+
+
+def failing(kind: str) -> None:
+    """Fail in the way that is asked for."""
+    emit({"half": "done"}, True)
+    raise {
+        "user": UserError("wrong\nin two lines"),
+        "ours": DiffsegError("lost a worker"),
+        "memory": MemoryError(),
+        "gpu": type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"),
+        "cancelled": Cancelled("stopped"),
+        "interrupt": KeyboardInterrupt(),
+        "bug": ValueError("/data/doe_john.nii.gz is odd"),
+    }[kind]
+
+
+def working() -> None:
+    """Work until somebody stops it."""
+
+    def work():
+        try:
+            yield Progress("sample", 1, 2)
+            raise KeyboardInterrupt
+        finally:
+            CLOSED.append(True)
+
+    follow(work())
+
+
+group = typer.Typer(help="Several things.")
+
+
+@group.command("one")
+def one() -> None:
+    """Do one thing."""
+    emit({}, False, "one thing")
+
+
+@group.command("two")
+def two() -> None:
+    """Do another thing."""
+
+
+@pytest.fixture(autouse=True)
+def log_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("DIFFSEG_HOME", str(tmp_path / "home"))
+    return tmp_path / "home" / "logs"
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """Only this file's commands, and one whose package is broken."""
+    loaded = []
+
+    class Entry(EntryPoint):
+        def load(self):
+            loaded.append(self.name)
+            if self.name == "broken":
+                raise ImportError("no module of that name")
+            return globals()[self.value]
+
+    names = ("good", "failing", "working", "group", "broken")
+    entries = {n: Entry(n, n, app.GROUP) for n in sorted(names)}
+    monkeypatch.setattr(app, "commands", lambda: entries)
+    return loaded
+
+
+def test_only_the_command_named_is_loaded(registered, capsys):
+    assert main(["good", "--json"]) == 0
+    assert registered == ["good"]
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"answer": 1.5, "none": None}
+    assert err == ""
+
+
+def test_chatter_of_libraries_reaches_nobody(registered, capsys):
+    assert main(["good"]) == 0
+    assert capsys.readouterr() == ("fine\n", "")
+
+
+def test_help_lists_all_and_survives_a_broken_one(registered, capsys):
+    assert main(["--help"]) == 0
+    out, err = capsys.readouterr()
+    assert "Say something good." in out
+    assert "Several things." in out
+    assert "Cannot be loaded: ImportError" in out
+    assert err == ""
+
+
+def test_a_group_has_commands_of_its_own(registered, capsys):
+    assert main(["group", "one"]) == 0
+    assert capsys.readouterr() == ("one thing\n", "")
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ([], "no command is given"),
+        (["nonsense"], "there is no command 'nonsense'"),
+        (["good", "--nonsense"], "see diffseg good --help"),
+        (["failing"], "see diffseg failing --help"),
+        (["group"], "see diffseg group --help"),
+        (["group", "nonsense"], "No such command 'nonsense'"),
+        (["good", "left", "over"], "see diffseg good --help"),
+    ],
+)
+def test_a_usage_error_is_one_line_and_status_2(registered, capsys, argv, said):
+    assert main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "said"),
+    [
+        ("user", 2, "diffseg failing: wrong in two lines"),
+        ("ours", 1, "lost a worker"),
+        ("memory", 1, "smaller --roi"),
+        ("gpu", 1, "smaller --roi"),
+        ("cancelled", 130, "cancelled"),
+        ("interrupt", 130, "cancelled"),
+        ("bug", 1, "our fault"),
+    ],
+)
+def test_a_failure_is_one_line(registered, capsys, kind, status, said):
+    assert main(["failing", kind]) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_the_log_keeps_the_traceback_and_no_file_name(registered, capsys, log_folder):
+    assert main(["failing", "bug"]) == 1
+    log = (log_folder / "diffseg.log").read_text()
+    assert "in failing" in log
+    assert "ValueError" in log
+    assert "doe_john" not in log
+    assert str(log_folder / "diffseg.log") in capsys.readouterr().err
+
+
+def test_the_log_does_not_grow_without_end(registered, log_folder):
+    log_folder.mkdir(parents=True)
+    (log_folder / "diffseg.log").write_bytes(b"x" * (app.LOG_BYTES + 1))
+    main(["failing", "bug"])
+    assert (log_folder / "diffseg.log").stat().st_size < 10_000
+    assert (log_folder / "diffseg.log.1").stat().st_size == app.LOG_BYTES + 1
+
+
+def test_a_log_that_cannot_be_written_is_told_in_the_same_line(
+    registered, capsys, monkeypatch, tmp_path
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DIFFSEG_HOME", str(tmp_path / "file"))
+    assert main(["failing", "bug"]) == 1
+    err = capsys.readouterr().err
+    assert "could not be written" in err
+    assert err.count("\n") == 1
+
+
+def test_stopping_the_work_closes_its_generator(registered, capsys):
+    CLOSED.clear()
+    assert main(["working"]) == 130
+    assert CLOSED == [True]
+
+
+def test_progress_is_shown_on_a_terminal_only(monkeypatch, capsys):
+    def work():
+        yield Progress("sample", 1, 2, "member 1")
+        return 7
+
+    assert follow(work()) == 7
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert follow(work()) == 7
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "sample" in err
+
+
+def test_json_has_no_nan_and_no_arrays():
+    value = {"a": np.arange(2), "b": [float("inf"), np.float64("nan")], 3: (None, True)}
+    assert jsonable(value) == {"a": [0, 1], "b": [None, None], "3": [None, True]}
+
+
+def test_the_same_in_a_process_of_its_own(tmp_path):
+    env = {**os.environ, "DIFFSEG_HOME": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, "-c", "import sys, diffseg.cli; sys.exit(diffseg.cli.main())"],
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.count("\n") == 1
+    assert "propose" in run.stderr
+
+
+def test_native_chatter_is_held_back_too(tmp_path):
+    """What C code writes on descriptor 2 would spoil the one line of a failure."""
+    script = (
+        "import os, sys\n"
+        "from diffseg.cli.output import held_streams\n"
+        "with held_streams() as streams:\n"
+        "    os.write(2, b'native warning')\n"
+        "    streams.err.write('progress')\n"
+        "os.write(2, b' and after')\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "progress and after")
+
+
+def test_info_loads_neither_torch_nor_other_commands(tmp_path):
+    script = (
+        "import sys, diffseg.cli\n"
+        "status = diffseg.cli.main(['info', 'nowhere.nii.gz'])\n"
+        "assert status == 2, status\n"
+        "assert 'torch' not in sys.modules\n"
+        "assert 'diffseg.cli.propose' not in sys.modules\n"
+    )
+    env = {**os.environ, "DIFFSEG_HOME": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, "-c", script], env=env, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    assert "nowhere.nii.gz" in run.stderr
+
+
+@pytest.mark.parametrize("name", sorted(app.commands()))
+def test_every_command_has_help_with_an_example(name, capsys):
+    assert main([name, "--help"]) == 0
+    out, err = capsys.readouterr()
+    assert f"Example: diffseg {name}" in " ".join(out.split())
+    assert err == ""
+
+
+@pytest.mark.parametrize("name", ["list", "show", "add", "verify", "remove"])
+def test_every_command_of_models_has_an_example(name, capsys):
+    assert main(["models", name, "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"Example: diffseg models {name}" in said

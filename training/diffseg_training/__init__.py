@@ -1,0 +1,1 @@
+"""Everything that changes weights: data sets, objectives, trainers, recipes."""

@@ -1,0 +1,1 @@
+"""Subcommands of `diffseg` that change or judge weights: one file each."""

@@ -1,0 +1,86 @@
+"""x0 prediction of one-hot masks, with noise where information is lost.
+
+Three kinds of noisy mask are shown for each image, in shares of the recipe:
+
+- pure noise: what one-step sampling and the start of every chain meet;
+- the reference, noised: the textbook forward process, at levels above `lowest`,
+  since below it the answer can be read off the noisy mask itself;
+- the network's own answer, noised: what every later step of a chain really meets.
+  The target stays the reference, so that the network learns to mend its own
+  mistakes instead of trusting what it is shown (recycling; Fu et al. 2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from diffseg.diffusion import NoiseSchedule
+from diffseg.networks.compact_unet import CompactUNet
+from diffseg_training.objectives import Batch
+from diffseg_training.objectives.terms import (
+    as_noisy_range,
+    image_tower_loss,
+    normal,
+    one_hot,
+    segmentation_loss,
+)
+from diffseg_training.recipe import Objective
+
+
+def _levels(
+    count: int, schedule: NoiseSchedule, lowest: float, source: torch.Generator
+) -> Tensor:
+    low = schedule.at(lowest) if lowest > 0 else 0
+    return torch.randint(low, schedule.timesteps, (count,), generator=source)
+
+
+def loss(
+    network: nn.Module,
+    batch: Batch,
+    schedule: NoiseSchedule,
+    config: Objective,
+    source: torch.Generator,
+) -> tuple[Tensor, Mapping[str, float]]:
+    """Mean loss over pure-noise, noised-reference and recycled masks."""
+    net = cast(CompactUNet, network)
+    images = len(batch.image)
+    pure = max(1, round(config.members * config.terminal))
+    recycled = round(config.members * config.recycled)
+    noised = max(0, config.members - pure - recycled)
+
+    features = net.encode(batch.image)
+    reference = as_noisy_range(one_hot(batch.classes, net.classes))  # [B, K, *S]
+
+    # 1. Pure noise and noised references go through the network together.
+    first = pure + noised
+    x0 = reference.repeat_interleave(first, 0)  # [B*first, K, *S]
+    t = _levels(images * first, schedule, config.lowest, source).to(x0.device)
+    t.view(images, first)[:, :pure] = schedule.timesteps - 1
+    noisy = schedule.add_noise(x0, normal(x0, source), t)
+    logits = net.denoise(noisy, t, features.expanded(first))
+    classes = batch.classes.repeat_interleave(first, 0)
+    total = segmentation_loss(logits, classes, config)
+    terms = {"first": float(total.detach())}
+
+    # 2. Recycled: re-noise the answer that pure noise gave.
+    if recycled:
+        answer = logits.detach().view(images, first, *logits.shape[1:])[:, 0]
+        own = as_noisy_range(answer.float().softmax(1)).repeat_interleave(recycled, 0)
+        t = _levels(images * recycled, schedule, config.lowest, source).to(x0.device)
+        noisy = schedule.add_noise(own, normal(own, source), t)
+        logits = net.denoise(noisy, t, features.expanded(recycled))
+        classes = batch.classes.repeat_interleave(recycled, 0)
+        again = segmentation_loss(logits, classes, config)
+        terms["recycled"] = float(again.detach())
+        total = (first * total + recycled * again) / (first + recycled)
+
+    # 3. The image tower answers for itself.
+    if config.deep:
+        deep = image_tower_loss(features.logits, batch.classes, config)
+        terms["deep"] = float(deep.detach())
+        total = total + config.deep * deep
+    return total, terms
