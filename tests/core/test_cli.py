@@ -14,6 +14,7 @@ import typer
 
 from diffseg.cli import app, emit, follow, main
 from diffseg.cli.output import jsonable
+from diffseg.domain import Label, LabelTable, ModelCard, Preparation, Sampling
 from diffseg.errors import Cancelled, DiffsegError, UserError
 from diffseg.progress import Progress
 
@@ -273,3 +274,99 @@ def test_every_command_of_models_has_an_example(name, capsys):
     assert main(["models", name, "--help"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert f"Example: diffseg models {name}" in said
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Folder of a tiny model of random weights."""
+    from diffseg.models import save_model
+    from diffseg.networks import build_network
+
+    config = {"classes": 2, "channels": [4, 8], "member_channels": [4, 8]}
+    card = ModelCard(
+        id="tiny", version="1.0", title="Random weights", method="ensemdiff",
+        network={"name": "compact_unet", **config},
+        labels=LabelTable(labels=(Label(name="blob", value=1),)),
+        preparation=Preparation(), sampling=Sampling(members=2, steps=1),
+        modality="T1 MRI", licence="CC0-1.0", sha256="0" * 64, data="none",
+        intended_use="tests", limits=("random weights",),
+    )  # fmt: skip
+    weights = build_network("compact_unet", **config).state_dict()
+    return save_model(tmp_path / "tiny", card, weights).path
+
+
+def said_as_json(capsys, *argv):
+    assert main([*argv, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return json.loads(out)
+
+
+def test_a_model_is_added_listed_shown_verified_and_removed(tiny, capsys):
+    before = said_as_json(capsys, "models", "list")
+    added = said_as_json(capsys, "models", "add", str(tiny), "--id", "mine")
+    assert (added["id"], added["version"], added["origin"]) == ("mine", "1.0", "user")
+    known = said_as_json(capsys, "models", "list")["models"]
+    assert len(known) == len(before["models"]) + 1
+    assert added in known
+    shown = said_as_json(capsys, "models", "show", "mine")
+    assert shown["licence"] == "CC0-1.0"
+    assert said_as_json(capsys, "models", "verify", "mine@1.0")["verified"] is True
+    assert main(["models", "list"]) == 0
+    assert "mine@1.0" in capsys.readouterr().out
+    assert main(["models", "show", "mine"]) == 0
+    assert "Not a medical device" in capsys.readouterr().out
+    assert main(["models", "remove", "mine"]) == 2
+    assert "@VERSION" in capsys.readouterr().err
+    said_as_json(capsys, "models", "remove", "mine@1.0")
+    assert said_as_json(capsys, "models", "list") == before
+
+
+def test_the_doctor_says_what_there_is_and_why_not_a_gpu(capsys):
+    import torch
+
+    about = said_as_json(capsys, "doctor")
+    assert torch.__version__.startswith(about["versions"]["torch"])
+    assert about["device"] in ("cpu", "cuda", "mps")
+    assert (about["gpu"] is None) == bool(about["why_no_gpu"])
+    assert about["selftest"] is None
+    assert main(["doctor"]) == 0
+    assert "threads" in capsys.readouterr().out
+
+
+def test_the_doctor_tells_of_broken_weights(tiny, capsys, log_folder):
+    models = log_folder.parent / "models" / "mine" / "1.0"
+    models.parent.mkdir(parents=True)
+    tiny.rename(models)
+    (models / "model.safetensors").write_bytes(b"no weights")
+    about = said_as_json(capsys, "doctor")
+    (mine,) = [one for one in about["models"] if one["origin"] == "user"]
+    assert mine["verified"] is False
+    assert "checksum" in mine["problem"]
+
+
+def test_the_doctor_proposes_as_a_self_test(tiny, capsys, monkeypatch):
+    from diffseg import models
+
+    assert main(["models", "add", str(tiny), "--id", "mine"]) == 0
+    capsys.readouterr()
+    mine = models.find_model("mine")
+    monkeypatch.setattr(models, "list_models", lambda: (mine,))
+    test = said_as_json(capsys, "doctor", "--selftest")["selftest"]
+    assert test["model"] == "mine@1.0"
+    assert test["seconds"]["propose"] > 0
+
+
+def test_the_self_test_without_a_model_names_the_remedy(capsys, monkeypatch):
+    from diffseg import models
+
+    monkeypatch.setattr(models, "list_models", lambda: ())
+    assert main(["doctor", "--selftest"]) == 2
+    assert "diffseg models add" in capsys.readouterr().err
+
+
+def test_a_device_asked_for_by_the_environment(capsys, monkeypatch):
+    monkeypatch.setenv("DIFFSEG_DEVICE", "abacus")
+    about = said_as_json(capsys, "doctor")
+    assert about["device"] is None
+    assert "abacus" in about["device_problem"]

@@ -13,8 +13,9 @@ import sys
 import nibabel as nib
 import numpy as np
 import pytest
-import SimpleITK as sitk
 from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from diffseg.cli import main
 from diffseg.domain import Label, LabelTable, ModelCard, Preparation, Sampling
@@ -128,23 +129,25 @@ def test_a_folder_without_images(refused, command, tmp_path):
 def dicom_slices(folder, uid, number):
     """One series of three slices."""
     folder.mkdir(exist_ok=True)
-    writer = sitk.ImageFileWriter()
-    writer.KeepOriginalImageUIDOn()
     for k in range(3):
-        image = sitk.GetImageFromArray(np.full((1, 6, 6), 10 * k, np.int16))
-        tags = {
-            "0008|0060": "MR",
-            "0020|000d": "1.2.3.4",
-            "0020|000e": uid,
-            "0020|0011": str(number),
-            "0020|0013": str(k),
-            "0020|0032": f"0\\0\\{k}",
-            "0020|0037": "1\\0\\0\\0\\1\\0",
-        }
-        for tag, value in tags.items():
-            image.SetMetaData(tag, value)
-        writer.SetFileName(str(folder / f"{number}_{k}.dcm"))
-        writer.Execute(image)
+        meta = FileMetaDataset()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        meta.MediaStorageSOPClassUID = MRImageStorage
+        meta.MediaStorageSOPInstanceUID = f"{uid}.{k + 1}"
+        one = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+        one.SOPClassUID = MRImageStorage
+        one.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+        one.StudyInstanceUID, one.SeriesInstanceUID = "1.2.3.4", uid
+        one.Modality, one.SeriesNumber, one.InstanceNumber = "MR", number, k
+        one.ImagePositionPatient = [0, 0, k]
+        one.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        one.PixelSpacing, one.SliceThickness = [1, 1], 1
+        one.Rows = one.Columns = 6
+        one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
+        one.BitsAllocated = one.BitsStored = 16
+        one.HighBit, one.PixelRepresentation = 15, 1
+        one.PixelData = np.full((6, 6), 10 * k, np.int16).tobytes()
+        one.save_as(folder / f"{number}_{k}.dcm", enforce_file_format=True)
 
 
 @pytest.mark.parametrize("command", [["info"], None])
@@ -153,6 +156,13 @@ def test_two_series_and_no_choice_made(refused, command, tmp_path):
     dicom_slices(tmp_path / "study", "1.2.3.4.2", 2)
     argv = [*command, "study"] if command else proposed("study")
     refused(argv, "--series", "1.2.3.4.1", "1.2.3.4.2")
+
+
+def test_a_series_that_is_chosen(capsys, tmp_path):
+    dicom_slices(tmp_path / "study", "1.2.3.4.1", 1)
+    dicom_slices(tmp_path / "study", "1.2.3.4.2", 2)
+    assert main(["info", "study", "--series", "1.2.3.4.2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["shape"] == [6, 6, 3]
 
 
 @pytest.mark.parametrize("command", [["info"], None])
@@ -416,7 +426,9 @@ def test_voxels_that_are_no_numbers(report, tmp_path, value):
 
 def test_a_constant_image(report, tmp_path):
     nifti(tmp_path / "case.nii", np.full(SHAPE, 7, np.float32))
-    assert "constant" in " ".join(report("case.nii")["warnings"])
+    (warning,) = report("case.nii")["warnings"]
+    assert "every voxel is 7" in warning
+    assert "guess" in warning
 
 
 def test_one_slice(report, tmp_path):

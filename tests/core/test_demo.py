@@ -199,6 +199,7 @@ def home(tmp_path_factory):
 
 
 @needs_template
+@pytest.mark.slow
 def test_the_demo_from_end_to_end(tmp_path, home, monkeypatch, capsys):
     monkeypatch.setenv("DIFFSEG_HOME", str(home))
     out = tmp_path / "demo-out"

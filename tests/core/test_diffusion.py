@@ -1,6 +1,7 @@
 """Schedules, parameterisations and samplers against their formulas and diffusers."""
 
 import math
+from collections import deque
 
 import diffusers
 import numpy as np
@@ -31,10 +32,7 @@ NAMES = ("linear", "scaled_linear", "cosine", "linear_zero_snr")
 
 
 def last(chain):
-    answer = None
-    for answer in chain:
-        pass
-    return answer
+    return deque(chain, maxlen=1).pop()
 
 
 def imperfect(x, t):
@@ -96,7 +94,11 @@ def test_unknown_schedule_and_too_many_steps_are_the_users():
 
 
 @settings(max_examples=20, deadline=None)
-@given(kind=st.sampled_from(["x0", "eps", "v"]), t=st.integers(0, 900), seed=st.integers(0, 99))
+@given(
+    kind=st.sampled_from(["x0", "eps", "v"]),
+    t=st.integers(0, 900),
+    seed=st.integers(0, 99),
+)
 def test_every_parameterisation_leads_back_to_x0(kind, t, seed):
     schedule = noise_schedule("linear")
     source = torch.Generator().manual_seed(seed)
@@ -170,7 +172,9 @@ def test_ddpm_step_is_the_posterior_of_diffusers(large):
         )
     # Their noise cancels in the mean of a draw and its mirror: compare through it.
     eps = [
-        torch.randn(SHAPE, generator=torch.Generator().manual_seed(3 + i), dtype=torch.float64)
+        torch.randn(
+            SHAPE, generator=torch.Generator().manual_seed(3 + i), dtype=torch.float64
+        )
         for i in range(2)
     ]
     sigma = ((draws[0] - draws[1]) / (eps[0] - eps[1])).mean()

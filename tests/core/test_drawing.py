@@ -40,7 +40,14 @@ def draw(net, card, data, members=4, steps=2, seed=1, **options):
     return np.stack(
         list(
             draw_members(
-                net, card, data, "cpu", members=members, steps=steps, seed=seed, **options
+                net,
+                card,
+                data,
+                "cpu",
+                members=members,
+                steps=steps,
+                seed=seed,
+                **options,
             )
         )
     )
@@ -69,7 +76,9 @@ def test_batches_and_the_number_of_members_change_no_member(dims):
     members = draw(net, card, image(), members=5)
     one_by_one = draw(net, card, image(), members=5, batch_voxels=1)
     np.testing.assert_allclose(members, one_by_one, atol=1e-4)
-    np.testing.assert_allclose(members[:2], draw(net, card, image(), members=2), atol=1e-4)
+    np.testing.assert_allclose(
+        members[:2], draw(net, card, image(), members=2), atol=1e-4
+    )
 
 
 def test_a_flipped_image_gives_flipped_members():
@@ -101,8 +110,16 @@ def test_tiles_agree_with_the_whole_away_from_the_seams():
     tiled = Denoiser(net, image((1, 8, 20, 8)), "cpu", tile=(8, 8, 8))
     local = lambda noisy, t, features: noisy * 2  # noqa: E731
     for one in (denoiser, tiled):
-        one.network = type("N", (), {"dims": 3, "denoise": staticmethod(local),
-                                     "encode": net.encode, "multiple": 2})()
+        one.network = type(
+            "N",
+            (),
+            {
+                "dims": 3,
+                "denoise": staticmethod(local),
+                "encode": net.encode,
+                "multiple": 2,
+            },
+        )()
     noisy, t = torch.randn(2, 3, 8, 20, 8), torch.tensor([999, 999])
     torch.testing.assert_close(tiled(noisy, t), denoiser(noisy, t))
 

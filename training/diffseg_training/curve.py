@@ -21,7 +21,9 @@ def draw_curve(log: Path, picture: Path) -> Path:
     validations = [row for row in rows if "validation" in row]
     figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
     left = figure.subplots()
-    terms = [name for name in (descents[0] if descents else {}) if name not in _NOT_TERMS]
+    terms = [
+        name for name in (descents[0] if descents else {}) if name not in _NOT_TERMS
+    ]
     for name, color in zip(terms, _COLORS, strict=False):
         left.plot(
             [row["minutes"] for row in descents],

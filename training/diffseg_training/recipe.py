@@ -40,7 +40,9 @@ class Objective(_Frozen):
         1 / 3, ge=0, le=1, title="Share of noisy masks that are pure noise"
     )
     recycled: float = Field(
-        1 / 3, ge=0, le=1,
+        1 / 3,
+        ge=0,
+        le=1,
         title="Share whose mask is the network's own answer, re-noised",
     )
     lowest: float = Field(

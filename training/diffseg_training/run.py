@@ -16,7 +16,7 @@ from diffseg.domain import Label, LabelTable, ModelCard
 from diffseg.errors import UserError
 from diffseg.models import save_model
 from diffseg.progress import Work
-from diffseg.segmenters import resolve_device
+from diffseg.segmenters import Host, resolve_device
 from diffseg.segmenters.base import load_method
 from diffseg_training.curve import draw_curve
 from diffseg_training.dataset import load_dataset
@@ -142,15 +142,12 @@ def validation_scores(
     network: nn.Module, card: ModelCard, examples: Sequence[Example], device: str
 ) -> Mapping[str, float]:
     """Mean Dice of each structure on the prepared grid, and their mean as `score`."""
-    method = load_method(card.method)
+    segmenter = load_method(card.method)(card, network, Host(device, 1))
     names = card.labels.names
     per_case = []
     for one in examples:
-        drawn = method.draw(
-            network,
-            card,
+        drawn = segmenter.draw(
             one.image.numpy(),
-            device,
             members=VALIDATION_MEMBERS,
             steps=card.sampling.steps,
             seed=0,
@@ -170,4 +167,3 @@ def _indices(names: Sequence[str]) -> range:
 def _dice(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
     size = int(a.sum() + b.sum())
     return 2 * int((a & b).sum()) / size if size else 1.0
-

@@ -68,7 +68,7 @@ def iter_train(
     config = dict(recipe.network)
     network = build_network(config.pop("name"), **config).to(device)
     layout = torch.channels_last_3d if len(recipe.patch) == 3 else torch.channels_last
-    network = network.to(memory_format=layout)  # type: ignore[call-overload]
+    network = network.to(memory_format=layout)
     run = _Run(recipe, network, out, device)
     if resume:
         run.restore()

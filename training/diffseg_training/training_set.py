@@ -60,7 +60,7 @@ def prepare_examples(
             raise UserError(f"case {case.case} has no mask to learn from")
         volume = Volume.read(list(case.images))
         mask = read_mask(case.mask, like=volume, classes=dataset.labels.values)
-        whole = Region(*((0, n) for n in volume.shape))  # type: ignore[arg-type]
+        whole = Region(*((0, n) for n in volume.shape))
         frame = frame_of(volume.grid, whole, preparation)
         prepared = prepare(volume.data, frame, preparation.intensity, name=case.case)
         classes = prepare_classes(_as_classes(mask, dataset), frame)
@@ -95,4 +95,5 @@ def prepare_classes(classes: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint
         resample((turned == c).astype(np.float32), frame.shape, frame.step)
         for c in range(count)
     ]
-    return np.argmax(weight, axis=0).astype(np.uint8)
+    heaviest: NDArray[np.uint8] = np.argmax(weight, axis=0).astype(np.uint8)
+    return heaviest

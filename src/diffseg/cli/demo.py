@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diffseg.cli.output import emit, follow
-from diffseg.cli.propose import number, structures_table
+from diffseg.cli.propose import counted, number, structures_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -113,8 +113,8 @@ def _in_words(
     head = f"MNI152 T1 template, {model['id']} {model['version']}"
     seconds = sum(value or 0 for value in report["seconds"].values())
     below = [
-        f"{number(seconds, 1)} s for {report['members']} members on "
-        f"{report['device']}, {report['threads']} threads",
+        f"{number(seconds, 1)} s for {counted(report['members'], 'member')} on "
+        f"{report['device']}, {counted(report['threads'], 'thread')}",
         *(f"warning: {warning}" for warning in report["warnings"]),
         f"written to {pictures[0].parent}: masks, report.json, "
         + ", ".join(path.name for path in pictures),

@@ -216,8 +216,10 @@ def _in_words(
         model = report["model"]
         parts += [
             Text(stem, style="bold"),
-            f"{model['id']} {model['version']}, {report['members']} members, "
-            f"{report['steps']} steps, seed {report['seed']}, {report['device']}",
+            f"{model['id']} {model['version']}, "
+            f"{counted(report['members'], 'member')}, "
+            f"{counted(report['steps'], 'step')}, seed {report['seed']}, "
+            f"{report['device']}",
             structures_table(report["structures"]),
             *(f"warning: {warning}" for warning in report["warnings"]),
             "written: " + ", ".join(one["name"] for one in report["files"]),
@@ -249,3 +251,8 @@ def structures_table(structures: Sequence[Report]) -> RenderableType:
 def number(value: float | None, digits: int = 2) -> str:
     """`value` for a table; a dash where it is unknown."""
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def counted(number: int, noun: str) -> str:
+    """`number` with its noun, in the plural where there are several."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -35,7 +35,7 @@ class Preparation(_Frozen):
     spacing_mm: Triple | None = Field(
         None, title="Spacing", description="(i, j, k) mm in that orientation"
     )
-    intensity: Intensity = Field(default_factory=lambda: Intensity(), title="Intensity")
+    intensity: Intensity = Field(default_factory=Intensity, title="Intensity")
     context: int = Field(
         0, ge=0, title="Context", description="Neighbour slices on each side (2.5D)"
     )
@@ -79,7 +79,10 @@ class Sampling(_Frozen):
         "restart", title="Sampler"
     )
     restart: float = Field(
-        0.5, gt=0, le=1, title="Restart level",
+        0.5,
+        gt=0,
+        le=1,
+        title="Restart level",
         description="Share of the schedule that members restart from after step one",
     )
     slice_correlation: float = Field(
@@ -97,7 +100,7 @@ class ModelCard(_Frozen):
     network: dict[str, Any] = Field(description="name and configuration of the network")
     labels: LabelTable
     preparation: Preparation
-    sampling: Sampling = Field(default_factory=lambda: Sampling())
+    sampling: Sampling = Field(default_factory=Sampling)
     localisation: Localisation | None = None
     capabilities: frozenset[str] = Field(
         frozenset({"region", "labels"}),

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from diffseg.domain.labels import LabelTable
 
 if TYPE_CHECKING:
-    from diffseg.volume import Source
-    from diffseg.volume import Grid
+    from diffseg.volume import Grid, Source
 
 
 @dataclass(frozen=True, slots=True)

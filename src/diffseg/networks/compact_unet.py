@@ -60,12 +60,13 @@ class InstanceNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise (B, C, *S), each image and channel on its own."""
         if x[0, 0].numel() == 1:  # nothing to normalise over
             return x
         return torch.cat(
             [
                 functional.batch_norm(one, None, None, self.weight, self.bias, True)
-                for one in x.split(1)
+                for one in torch.split(x, 1)
             ]
         )
 
@@ -84,6 +85,7 @@ class ResidualBlock(nn.Module):
         self.film = nn.Linear(embedding, 2 * cout) if embedding else None
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """(B, cin, *S) and the noise level's (B, E) -> (B, cout, *S)."""
         h = self.norm1(self.conv1(x))
         if self.film is not None:
             film = self.film(embedding)
@@ -189,7 +191,7 @@ class CompactUNet(nn.Module):
         self.correct = conv(member_channels[0], classes, 1)
         # Members begin as the image tower's answer and learn what noise adds to it.
         nn.init.zeros_(self.correct.weight)
-        nn.init.zeros_(cast(Tensor, self.correct.bias))
+        nn.init.zeros_(cast("Tensor", self.correct.bias))
 
     @property
     def multiple(self) -> int:
@@ -216,7 +218,8 @@ class CompactUNet(nn.Module):
         maps = tower.encode(noisy, level)
         fused = [m + f for m, f in zip(maps, features.maps, strict=True)]
         correction = self.correct(tower.decode(fused, level)[0])
-        return features.logits[0] + correction
+        answer: Tensor = features.logits[0] + correction
+        return answer
 
     def forward(self, noisy: Tensor, timesteps: Tensor, image: Tensor) -> Tensor:
         """Logits of the clean mask: (B, K, *S), (B,), (B, C, *S) -> (B, K, *S)."""

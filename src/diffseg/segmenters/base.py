@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from diffseg.domain import ModelCard, Proposal, Request
 from diffseg.errors import UserError
 from diffseg.models import ModelFolder, find_model
 from diffseg.progress import Work
 from diffseg.segmenters.device import resolve_device
+from diffseg.segmenters.pipeline import Host, MemberSource
 
 GROUP = "diffseg.segmenters"
 
@@ -34,8 +35,19 @@ class Segmenter(Protocol):
         """Answer a request here and now."""
 
 
+class Drawing(Segmenter, Protocol):
+    """A segmenter that can also be asked for the members of a prepared image."""
+
+    @property
+    def draw(self) -> MemberSource:
+        """Draw members, as the pipeline does."""
+
+
 class Method(Protocol):
     """What stands behind an entry point of the group ``diffseg.segmenters``."""
+
+    def __call__(self, card: ModelCard, network: Any, host: Host) -> Drawing:
+        """Wrap a network that is being trained."""
 
     def from_model(self, folder: ModelFolder, device: str) -> Segmenter:
         """Load the model in `folder` onto `device`."""
@@ -63,14 +75,24 @@ def load_segmenter(
     """
     name = id_or_dir if version is None else f"{id_or_dir}@{version}"
     folder = find_model(name)
-    method = folder.card.method
-    found = entry_points(group=GROUP, name=method)
+    method = load_method(folder.card.method, f"model {folder.name}")
+    return method.from_model(folder, resolve_device(device))
+
+
+def load_method(name: str, wanted_by: str = "recipe") -> Method:
+    """Load the method behind an entry point of the group ``diffseg.segmenters``.
+
+    Raises
+    ------
+    UserError
+        No method of that name is installed.
+    """
+    found = entry_points(group=GROUP, name=name)
     if not found:
         known = ", ".join(sorted(entry_points(group=GROUP).names)) or "none"
         raise UserError(
-            f"model {folder.name} wants the method {method!r}, which is not "
-            f"installed; there are: {known}"
+            f"{wanted_by} wants the method {name!r}, which is not installed; "
+            f"there are: {known}"
         )
-    where = resolve_device(device)
-    loaded: Method = next(iter(found)).load()
-    return loaded.from_model(folder, where)
+    method: Method = next(iter(found)).load()
+    return method

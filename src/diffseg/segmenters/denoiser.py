@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -107,10 +108,10 @@ class Denoiser:
         """Probabilities (M, K, Z, Y, X) of fields of that shape at timesteps (M,)."""
         if self.network.dims == 3:
             return self._blended(noisy, t)
-        members, classes, planes = noisy.shape[:3]
+        members, _, planes = noisy.shape[:3]
         flat = noisy.movedim(2, 1).flatten(0, 1)  # [M*Z, K, Y, X]
         out = self._blended(flat, t.repeat_interleave(planes))
-        return out.unflatten(0, (members, planes)).movedim(1, 2)
+        return out.reshape(members, planes, *out.shape[1:]).movedim(1, 2)
 
     def _tiles(self, sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
         pairs = zip(sizes, self._tile, strict=True)
@@ -126,9 +127,9 @@ class Denoiser:
                 for a, n, size in zip(start, self._tile, sizes, strict=True)
             )
             kept = tuple(slice(0, s.stop - s.start) for s in box)
-            part = self._in_batches(self._fit(noisy[(..., *box)]), t, start)
+            part = self._in_batches(self._fit(noisy[_within(box)]), t, start)
             weight = self._weight[kept]
-            total[(..., *box)] += weight * part[(..., *kept)]
+            total[_within(box)] += weight * part[_within(kept)]
             weights[box] += weight
         return total / weights
 
@@ -182,15 +183,20 @@ class Denoiser:
     def _encoded(self, start: tuple[int, ...]) -> ImageFeatures:
         """Image features of a tile; computed at its first use."""
         if start not in self._features:
-            box = tuple(
-                slice(a, a + n) for a, n in zip(start, self._tile, strict=True)
-            )
-            tiles = self._fit(self._images[(..., *box)])
+            box = tuple(slice(a, a + n) for a, n in zip(start, self._tile, strict=True))
+            tiles = self._fit(self._images[_within(box)])
             per_item = int(np.prod(tiles.shape[2:]))
             chunk = max(1, self.batch_voxels // (4 * per_item))
-            parts = [self.network.encode(_like(c, self)) for c in tiles.split(chunk)]
+            parts = [
+                self.network.encode(_like(c, self)) for c in torch.split(tiles, chunk)
+            ]
             self._features[start] = _joined(parts)
         return self._features[start]
+
+
+def _within(box: tuple[slice, ...]) -> Any:
+    """Index of a box along the last axes."""
+    return (..., *box)
 
 
 def _like(images: Tensor, denoiser: Denoiser) -> Tensor:
@@ -202,7 +208,9 @@ def _like(images: Tensor, denoiser: Denoiser) -> Tensor:
 def _joined(parts: list[ImageFeatures]) -> ImageFeatures:
     if len(parts) == 1:
         return parts[0]
-    maps = tuple(torch.cat(level) for level in zip(*(p.maps for p in parts), strict=True))
+    maps = tuple(
+        torch.cat(level) for level in zip(*(p.maps for p in parts), strict=True)
+    )
     fine, coarse = (torch.cat([p.logits[i] for p in parts]) for i in (0, 1))
     return ImageFeatures(maps, (fine, coarse))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -25,7 +26,9 @@ from diffseg.networks.compact_unet import CompactUNet
 from diffseg.segmenters.denoiser import BATCH_VOXELS, Denoiser
 
 
-def restart_levels(schedule: NoiseSchedule, sampling: Sampling, steps: int) -> list[int]:
+def restart_levels(
+    schedule: NoiseSchedule, sampling: Sampling, steps: int
+) -> list[int]:
     """Timesteps of a restarted chain: T-1, then from `restart` down to its half."""
     shares = np.linspace(sampling.restart, sampling.restart / 2, steps)[: steps - 1]
     return [schedule.timesteps - 1, *(schedule.at(share) for share in shares)]
@@ -116,24 +119,23 @@ def draw_members(
 
 
 def _noise(
-    seed: int, members: Sequence[int], shape: Sequence[int], correlation: float, draw: int
+    seed: int,
+    members: Sequence[int],
+    shape: Sequence[int],
+    correlation: float,
+    draw: int,
 ) -> Tensor:
     return member_noise(
         seed, members, draw, shape, slice_axis=1, correlation=correlation
     )
 
 
-def _last(
-    sampling: Sampling, steps: int, denoiser: Denoiser, noise: Noise
-) -> Tensor:
+def _last(sampling: Sampling, steps: int, denoiser: Denoiser, noise: Noise) -> Tensor:
     """Probabilities at the end of a chain over masks in [-1, 1]: (M, K, Z, Y, X)."""
     schedule = noise_schedule(sampling.schedule, sampling.timesteps)
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
         return 2 * denoiser(x, t) - 1
 
-    x0: Tensor | None = None
-    for x0 in chain(sampling, schedule, steps, denoise, noise):
-        pass
-    assert x0 is not None
-    return (x0 + 1) / 2
+    estimates = chain(sampling, schedule, steps, denoise, noise)
+    return (deque(estimates, maxlen=1).pop() + 1) / 2

@@ -7,6 +7,7 @@ binary ones, and answers in one or a few steps.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
@@ -21,17 +22,20 @@ from diffseg.networks import build_network
 from diffseg.networks.compact_unet import CompactUNet
 from diffseg.progress import Work, run
 from diffseg.segmenters.drawing import draw_members
-from diffseg.segmenters.pipeline import iter_propose_with
+from diffseg.segmenters.pipeline import Host, iter_propose_with
 
 
-def load_compact(folder: ModelFolder, device: str) -> CompactUNet:
-    """Network of a model with its verified weights, ready to answer."""
+def load_compact(folder: ModelFolder, device: str) -> tuple[CompactUNet, Host]:
+    """Network of a model with its verified weights, and where it will answer."""
+    began = time.perf_counter()
     config = dict(folder.card.network)
     network = build_network(config.pop("name"), **config)
     network.load_state_dict(load_weights(folder))
-    last = torch.channels_last_3d if folder.card.preparation.dims == 3 else None
-    network = network.to(device, memory_format=last or torch.channels_last)  # type: ignore[call-overload]
-    return cast(CompactUNet, network.eval())
+    three = folder.card.preparation.dims == 3
+    layout = torch.channels_last_3d if three else torch.channels_last
+    network = network.to(device, memory_format=layout).eval()  # type: ignore[call-overload]
+    seconds = time.perf_counter() - began
+    return cast("CompactUNet", network), Host(device, torch.get_num_threads(), seconds)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,12 +44,17 @@ class EnsemDiff:
 
     card: ModelCard
     network: CompactUNet
-    device: str
+    host: Host
 
     @classmethod
     def from_model(cls, folder: ModelFolder, device: str) -> EnsemDiff:
         """Load the model in `folder` onto `device`."""
-        return cls(folder.card, load_compact(folder, device), device)
+        return cls(folder.card, *load_compact(folder, device))
+
+    @property
+    def device(self) -> str:
+        """Where the network runs: cpu, cuda or mps."""
+        return self.host.device
 
     def draw(
         self, image: NDArray[np.float32], *, members: int, steps: int, seed: int
@@ -63,7 +72,7 @@ class EnsemDiff:
 
     def iter_propose(self, request: Request) -> Work[Proposal]:
         """Answer a request piece by piece; closing the generator cancels."""
-        return iter_propose_with(self.card, self.draw, request, device=self.device)
+        return iter_propose_with(self.card, self.draw, request, self.host)
 
     def propose(self, request: Request) -> Proposal:
         """Answer a request here and now."""

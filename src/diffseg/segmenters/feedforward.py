@@ -20,7 +20,7 @@ from diffseg.progress import Work, run
 from diffseg.segmenters.denoiser import Denoiser
 from diffseg.segmenters.drawing import flipped
 from diffseg.segmenters.ensemdiff import load_compact
-from diffseg.segmenters.pipeline import iter_propose_with
+from diffseg.segmenters.pipeline import Host, iter_propose_with
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,12 +29,17 @@ class FeedForward:
 
     card: ModelCard
     network: CompactUNet
-    device: str
+    host: Host
 
     @classmethod
     def from_model(cls, folder: ModelFolder, device: str) -> FeedForward:
         """Load the model in `folder` onto `device`."""
-        return cls(folder.card, load_compact(folder, device), device)
+        return cls(folder.card, *load_compact(folder, device))
+
+    @property
+    def device(self) -> str:
+        """Where the network runs: cpu, cuda or mps."""
+        return self.host.device
 
     def draw(
         self, image: NDArray[np.float32], *, members: int, steps: int, seed: int
@@ -67,7 +72,7 @@ class FeedForward:
 
     def iter_propose(self, request: Request) -> Work[Proposal]:
         """Answer a request piece by piece; closing the generator cancels."""
-        return iter_propose_with(self.card, self.draw, request, device=self.device)
+        return iter_propose_with(self.card, self.draw, request, self.host)
 
     def propose(self, request: Request) -> Proposal:
         """Answer a request here and now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +65,25 @@ def register(
     if not low < high:
         return None
     clipped = np.clip(image, low, high)
-    levels = _pyramid(template, clipped, affine)
+    with _one_thread():
+        return _registered(_pyramid(template, clipped, affine))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let ITK add up its sums in one order: those of threads differ by the run.
+
+    The registration method's own number of threads is not enough.
+    """
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+def _registered(levels: dict[float, _Level]) -> Registered | None:
     best: tuple[float, Any, float] | None = None
     # The rim around the brain tells most about its place, but beside a bright
     # scalp it misleads: where it does, a second look leaves it out.
@@ -147,7 +166,6 @@ def _method(
     mask = sitk.BinaryDilate(level.brain, [radius] * 3) if radius else level.brain
     method.SetMetricFixedMask(mask)
     method.SetInterpolator(sitk.sitkLinear)
-    # Threads add up their sums in whatever order they finish.
     method.SetNumberOfThreads(1)
     method.SetOptimizerAsRegularStepGradientDescent(
         step, step / 100, iterations, relaxationFactor=0.6

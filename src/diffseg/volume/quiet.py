@@ -34,12 +34,11 @@ def heard() -> Iterator[list[str]]:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
+            # Not for users; and a recorded ResourceWarning would keep its file.
+            warnings.simplefilter("ignore", ResourceWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
             yield lines
-        lines.extend(
-            one_line(str(entry.message))
-            for entry in caught
-            if not issubclass(entry.category, (DeprecationWarning, ResourceWarning))
-        )
+        lines.extend(one_line(entry.message) for entry in caught)
     finally:
         for logger, handlers, propagate in saved:
             logger.handlers[:] = handlers

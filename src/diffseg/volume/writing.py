@@ -27,6 +27,7 @@ def write_mask(
     grid: Grid,
     source: Source,
     descrip: str = "diffseg mask",
+    one_class: bool = False,
 ) -> Path:
     """Write an integer mask as NIfTI, or as PNG by its suffix.
 
@@ -41,9 +42,10 @@ def write_mask(
     source : Source
         Its header's geometry, codes and units are kept where it is a NIfTI on
         the same grid; other sources give a NIfTI in RAS+ mm with scanner code.
-        A PNG whose only value is 1 is written as 0/255.
     descrip : str
         Free text of at most 79 characters for the header.
+    one_class : bool
+        The label table has a single class: a PNG holds 0/255, else the values.
 
     Raises
     ------
@@ -57,7 +59,8 @@ def write_mask(
         raise ValueError("a mask holds integers from 0 to 255")
     labels = values.astype(np.uint8)
     if str(path).lower().endswith(".png"):
-        return write_png(path, labels * np.uint8(255 if labels.max() <= 1 else 1))
+        shown = np.where(labels > 0, np.uint8(255), np.uint8(0))
+        return write_png(path, shown if one_class else labels)
     return _write_nifti(path, labels.transpose(2, 1, 0), grid, source, descrip)
 
 
@@ -91,12 +94,21 @@ def write_png(path: str | Path, picture: NDArray[Any]) -> Path:
     Parameters
     ----------
     picture : (Y, X) or (1, Y, X) ndarray
-        65535 stands for 1.0 of a float. A volume of several planes is refused.
+        65535 stands for 1.0 of a float.
+
+    Raises
+    ------
+    ValueError
+        Several planes: these are a volume, and go into a NIfTI.
+    UserError
+        The folder is not writable or full.
     """
     from PIL import Image
 
     plane = np.asarray(picture)
-    plane = plane.reshape(plane.shape[-2:]) if plane.size else plane
+    if plane.ndim not in (2, 3) or plane.size != np.prod(plane.shape[-2:]):
+        raise ValueError(f"picture of shape {plane.shape} is not one plane")
+    plane = plane.reshape(plane.shape[-2:])
     if plane.dtype != np.uint8:
         scaled = np.clip(np.nan_to_num(plane.astype(np.float64)), 0.0, 1.0) * PNG_ONE
         plane = np.rint(scaled).astype(np.uint16)

@@ -26,9 +26,7 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last validation in OUT.")
     ] = False,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda or mps.")
-    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     json: Annotated[
         bool, typer.Option("--json", help="One JSON object on standard output.")
     ] = False,

@@ -44,7 +44,7 @@ def objective(method: str) -> Loss:
     name = f"diffseg_training.objectives.{method}"
     if not method.isidentifier() or find_spec(name) is None:
         raise UserError(f"method {method!r} has no objective to train with")
-    return cast(Loss, import_module(name).loss)
+    return cast("Loss", import_module(name).loss)
 
 
 __all__ = ["Batch", "Loss", "objective"]

@@ -46,7 +46,7 @@ def loss(
     source: torch.Generator,
 ) -> tuple[Tensor, Mapping[str, float]]:
     """Mean loss over pure-noise, noised-reference and recycled masks."""
-    net = cast(CompactUNet, network)
+    net = cast("CompactUNet", network)
     images = len(batch.image)
     pure = max(1, round(config.members * config.terminal))
     recycled = round(config.members * config.recycled)

@@ -27,7 +27,7 @@ def loss(
     source: torch.Generator,
 ) -> tuple[Tensor, Mapping[str, float]]:
     """Segmentation loss of the answer to the image alone."""
-    net = cast(CompactUNet, network)
+    net = cast("CompactUNet", network)
     features = net.encode(batch.image)
     shape = (len(batch.image), net.classes, *batch.image.shape[2:])
     nothing = batch.image.new_zeros(shape)

@@ -27,9 +27,7 @@ def dice_loss(logits: Tensor, reference: Tensor) -> Tensor:
     return 1 - ((2 * overlap + 1.0) / (size + 1.0)).mean()
 
 
-def segmentation_loss(
-    logits: Tensor, classes: Tensor, config: Objective
-) -> Tensor:
+def segmentation_loss(logits: Tensor, classes: Tensor, config: Objective) -> Tensor:
     """Cross-entropy and soft Dice of (B, K, *S) logits, in float32."""
     logits = logits.float()
     total = config.cross_entropy * functional.cross_entropy(logits, classes)

@@ -1,0 +1,113 @@
+"""``diffseg bench``: the main job's time and memory, as ratios with a roofline."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from diffseg.cli.output import emit, follow
+from diffseg.progress import Progress, Work
+
+if TYPE_CHECKING:
+    from diffseg.cli.benchmarks import Row
+
+MODEL = "hippocampus-mri"
+_MEASUREMENTS = 6
+
+
+def bench(
+    model: Annotated[
+        str, typer.Option(metavar="ID[@VERSION]|DIR", help="See diffseg models list.")
+    ] = MODEL,
+    device: Annotated[
+        str, typer.Option(envvar="DIFFSEG_DEVICE", help="auto, cpu, cuda or mps.")
+    ] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure time and memory of the main job, on this machine, in one run.
+
+    Give it the machine alone: other work on the same cores changes every ratio.
+    A limit that is broken is said in the table; it is not an error.
+
+    Example: diffseg bench --model hippocampus-mri --device cpu
+    """
+    from diffseg.cli.benchmarks import table
+
+    about = host(model, device)
+    rows = follow(iter_bench(model, device))
+    about["rows"] = [row.as_dict() for row in rows]
+    emit(about, json, lambda: table(rows, _host_in_words(about)))
+
+
+def iter_bench(model: str, device: str) -> Work[list[Row]]:
+    """Measure every row, one after another.
+
+    Raises
+    ------
+    UserError
+        The model, its weights or the device is not there, or the model is of a
+        method that is not measured.
+    DiffsegError
+        A measured command failed.
+    """
+    from diffseg.cli.benchmarks.commands import (
+        measure_import,
+        measure_wait,
+        measure_whole_brain,
+    )
+    from diffseg.cli.benchmarks.proposals import (
+        checked,
+        measure_gpu_memory,
+        measure_proposal,
+    )
+    from diffseg.cli.benchmarks.published import measure_published
+    from diffseg.models import find_model
+    from diffseg.segmenters import load_segmenter
+
+    yield Progress("measure", 0, _MEASUREMENTS, "proposal over its arithmetic")
+    folder = find_model(model)
+    segmenter = checked(load_segmenter(folder.path, device))
+    rows = [measure_proposal(segmenter)]
+    yield Progress("measure", 1, _MEASUREMENTS, "proposal, the whole command")
+    rows.append(measure_wait(folder, segmenter.device))
+    yield Progress("measure", 2, _MEASUREMENTS, "published EnsemDiff settings")
+    rows.append(measure_published(segmenter.device))
+    yield Progress("measure", 3, _MEASUREMENTS, "import diffseg")
+    rows.append(measure_import())
+    yield Progress("measure", 4, _MEASUREMENTS, "whole brain")
+    rows += measure_whole_brain(folder, segmenter.device)
+    yield Progress("measure", 5, _MEASUREMENTS, "memory of the GPU")
+    rows.append(measure_gpu_memory(segmenter))
+    return rows
+
+
+def host(model: str, device: str) -> dict[str, Any]:
+    """Where and with what the rows are measured, and how busy it is beforehand."""
+    import torch
+
+    from diffseg.models import find_model
+    from diffseg.segmenters import resolve_device
+
+    return {
+        "model": find_model(model).name,
+        "device": resolve_device(device),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def _host_in_words(about: dict[str, Any]) -> str:
+    load = about["load_before"]
+    busy = "" if load is None else f", load average {load:.1f} before"
+    return (
+        f"{about['model']} on {about['device']}, {about['threads']} threads of "
+        f"{about['cores']} cores, torch {about['torch']}, Python {about['python']}, "
+        f"{about['platform']}{busy}"
+    )

@@ -1,0 +1,243 @@
+"""Training: examples, objectives, a run that learns, a run that is resumed."""
+
+import numpy as np
+import pytest
+import torch
+
+from diffseg.diffusion import generator, noise_schedule
+from diffseg.errors import UserError
+from diffseg.networks import build_network
+from diffseg.progress import run
+from diffseg_training.augment import example
+from diffseg_training.objectives import Batch, objective
+from diffseg_training.objectives.terms import coarser, dice_loss, one_hot
+from diffseg_training.recipe import Augmentation, Objective, load_recipe, recipe_names
+from diffseg_training.state import read_log
+from diffseg_training.trainer import iter_train
+from diffseg_training.training_set import Example
+
+TINY = [
+    "network.channels=[8, 12]",
+    "network.member_channels=[4, 6]",
+    "network.embedding=16",
+    "patch=[16, 16, 16]",
+    "length.validations=2",
+    "optimiser.precision=fp32",
+    "optimiser.ema=0.5",
+]
+
+
+def ball_example(seed):
+    """A bright and a brighter half ball on noise: classes 1 and 2."""
+    random = np.random.default_rng(seed)
+    z, y, x = np.mgrid[:18, :20, :16] - random.uniform(7, 10, (3, 1, 1, 1))
+    inside = z**2 + y**2 + x**2 < 30
+    classes = np.where(inside, np.where(y < 0, 1, 2), 0).astype(np.uint8)
+    image = classes + 0.3 * random.standard_normal(classes.shape)
+    image = ((image - image.mean()) / image.std()).astype(np.float32)
+    return Example(
+        f"ball{seed}", torch.from_numpy(image)[None], torch.from_numpy(classes)
+    )
+
+
+def tiny_recipe(*more, name="hippocampus-mri"):
+    return load_recipe(name, [*TINY, *more])
+
+
+# Recipes
+
+
+def test_shipped_recipes_are_valid():
+    assert "hippocampus-mri" in recipe_names()
+    for name in recipe_names():
+        assert load_recipe(name).name == name
+
+
+def test_twin_differs_from_the_model_in_diffusion_alone():
+    model = load_recipe("hippocampus-mri").model_dump()
+    twin = load_recipe("hippocampus-mri-feedforward").model_dump()
+    differing = {key for key in model if model[key] != twin[key]}
+    assert differing <= {"name", "title", "method", "sampling", "objective", "card"}
+    for key in ("dice", "cross_entropy", "deep"):
+        assert model["objective"][key] == twin["objective"][key]
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        ("hippocampus", [], "is not one of: hippocampus-mri"),
+        ("nowhere.yaml", [], "is not there"),
+        ("hippocampus-mri", ["optimiser.batch=0"], "optimiser.batch"),
+        ("hippocampus-mri", ["optimiser.bach=1"], "optimiser.bach"),
+        ("hippocampus-mri", ["optimiser.batch"], "not key=value"),
+        ("hippocampus-mri", ["name.batch=1"], "no keys of its own"),
+    ],
+)
+def test_unusable_recipes_are_told_in_one_line(name, overrides, message):
+    with pytest.raises(UserError, match=message) as caught:
+        load_recipe(name, overrides)
+    assert "\n" not in str(caught.value)
+
+
+# Examples
+
+
+def test_an_unchanged_example_is_the_centred_case():
+    image, classes = torch.randn(1, 8, 10, 6), torch.randint(0, 3, (8, 10, 6))
+    cut, mask = example(image, classes, (12, 10, 4), None, generator(0))
+    assert cut.shape == (1, 12, 10, 4)
+    torch.testing.assert_close(cut[0, 2:10], image[0, :, :, 1:5], atol=1e-5, rtol=0)
+    assert torch.equal(mask[2:10], classes[:, :, 1:5])
+    assert not mask[:2].any()
+
+
+def test_changes_follow_from_the_key_and_move_image_and_mask_together():
+    one = ball_example(0)
+    config = Augmentation(flip_axes=(2,), gamma=0, contrast=0, noise=0, blur=0)
+    first = example(one.image, one.classes, (16, 16, 16), config, generator(1))
+    again = example(one.image, one.classes, (16, 16, 16), config, generator(1))
+    other = example(one.image, one.classes, (16, 16, 16), config, generator(2))
+    assert torch.equal(first[0], again[0])
+    assert not torch.equal(first[0], other[0])
+    for image, mask in (first, other):
+        levels = [image[0][mask == c].mean() for c in range(3)]
+        assert levels[0] < levels[1] < levels[2]
+
+
+def test_flat_images_survive_every_change():
+    flat = torch.zeros(1, 9, 9)
+    image, _ = example(flat, flat[0], (8, 8), Augmentation(), generator(3))
+    assert bool(torch.isfinite(image).all())
+
+
+def test_slices_carry_their_neighbours():
+    volume = torch.arange(5.0).view(1, 5, 1, 1).expand(1, 5, 4, 4)
+    one = Example("v", volume, torch.arange(5).view(5, 1, 1).expand(5, 4, 4), 2, 1)
+    seen = set()
+    for key in range(40):
+        image, classes = one.arrays(generator(key))
+        plane = int(classes[0, 0])
+        expected = [max(plane - 1, 0), plane, min(plane + 1, 4)]
+        assert image[:, 0, 0].tolist() == expected
+        seen.add(plane)
+    assert seen == set(range(5))
+
+
+# Objectives
+
+
+def test_dice_loss_by_hand():
+    reference = one_hot(torch.tensor([[[0, 1, 1, 0]]]), 2)
+    sure = torch.log(reference + 1e-9)
+    assert dice_loss(sure, reference).item() == pytest.approx(0, abs=1e-4)
+    # Half sure everywhere: overlap 1, sizes 2 + 2, smoothed by 1.
+    half = torch.zeros_like(sure)
+    assert dice_loss(half, reference).item() == pytest.approx(1 - 3 / 5)
+
+
+def test_coarser_takes_the_majority():
+    classes = torch.tensor([[[0, 1, 2, 2], [1, 1, 2, 0]]])
+    assert coarser(classes, 3).tolist() == [[[1, 2]]]
+
+
+@pytest.mark.parametrize("method", ["ensemdiff", "feedforward"])
+def test_objective_teaches_every_weight_it_should(method):
+    torch.manual_seed(0)
+    config = dict(tiny_recipe().network)
+    net = build_network(config.pop("name"), **config)
+    one = ball_example(0)
+    image, mask = example(one.image, one.classes, (16, 16, 16), None, generator(0))
+    batch = Batch(image[None], mask[None])
+    for attempt in range(2):  # members are born silent: they learn from step two on
+        optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
+        optimiser.zero_grad()
+        loss, terms = objective(method)(
+            net, batch, noise_schedule("cosine"), Objective(), generator(attempt)
+        )
+        loss.backward()
+        optimiser.step()
+    assert terms["first"] > 0
+    untaught = [
+        n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()
+    ]
+    # Zeros go into the twin's member tower: its first layers see nothing.
+    first = "member_tower.down.0."
+    allowed = {first + part for part in ("conv1.weight", "skip.weight", "norm1.weight")}
+    assert set(untaught) <= (allowed if method == "feedforward" else set())
+
+
+def test_unknown_objective_is_the_users():
+    with pytest.raises(UserError, match="no objective"):
+        objective("telepathy")
+
+
+# The trainer
+
+
+def scores_of(network):
+    one = ball_example(99)
+    image, mask = example(one.image, one.classes, (16, 16, 16), None, generator(0))
+    with torch.no_grad():
+        noise = torch.randn(1, 3, 16, 16, 16, generator=generator(5))
+        answer = network(noise, torch.tensor([999]), image[None])[0].argmax(0)
+    hit = [
+        2
+        * ((answer == c) & (mask == c)).sum()
+        / ((answer == c).sum() + (mask == c).sum())
+        for c in (1, 2)
+    ]
+    return {"score": float(sum(hit) / 2)}
+
+
+@pytest.mark.slow
+def test_a_short_run_learns_two_classes(tmp_path):
+    recipe = tiny_recipe("length.steps=60", "optimiser.learning_rate=0.01")
+    examples = [ball_example(i) for i in range(8)]
+    result = run(iter_train(recipe, examples, scores_of, tmp_path))
+    assert result.best["score"] > 0.8
+    assert result.steps == 60
+    assert result.skipped == 0
+    rows = read_log(tmp_path / "log.jsonl")
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def weights(result):
+    return {k: v.clone() for k, v in result.network.state_dict().items()}
+
+
+@pytest.mark.slow
+def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path):
+    recipe = tiny_recipe("length.steps=8")
+    examples = [ball_example(i) for i in range(4)]
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    whole = weights(run(iter_train(recipe, examples, scores_of, tmp_path / "a")))
+    work = iter_train(recipe, examples, scores_of, tmp_path / "b")
+    for progress in work:
+        if progress.stage == "validate":
+            work.close()  # killed after the first of two validations
+    resumed = run(iter_train(recipe, examples, scores_of, tmp_path / "b", resume=True))
+    assert resumed.steps == 8
+    for name, value in weights(resumed).items():
+        torch.testing.assert_close(value, whole[name], msg=name)
+
+
+def test_resuming_another_recipe_or_nothing_is_refused(tmp_path):
+    examples = [ball_example(0)]
+    with pytest.raises(UserError, match="nothing to resume"):
+        next(iter_train(tiny_recipe(), examples, scores_of, tmp_path, resume=True))
+    run(iter_train(tiny_recipe("length.steps=2"), examples, scores_of, tmp_path))
+    other = tiny_recipe("length.steps=4", "objective.dice=0.5")
+    with pytest.raises(UserError, match="objective"):
+        next(iter_train(other, examples, scores_of, tmp_path, resume=True))
+
+
+def test_a_step_that_is_not_finite_changes_no_weight(tmp_path):
+    recipe = tiny_recipe("length.steps=2", "augmentation.gamma=0")
+    broken = Example(
+        "nan", torch.full((1, 16, 16, 16), torch.nan), ball_example(0).classes
+    )
+    result = run(iter_train(recipe, [broken], lambda net: {"score": 0.5}, tmp_path))
+    assert result.skipped == 2
+    assert all(bool(torch.isfinite(v).all()) for v in weights(result).values())
