@@ -14,6 +14,7 @@ from torch import nn
 
 from diffseg.domain import Label, LabelTable, ModelCard
 from diffseg.errors import UserError
+from diffseg.metrics import dice
 from diffseg.models import save_model
 from diffseg.progress import Work
 from diffseg.segmenters import Host, resolve_device
@@ -154,16 +155,8 @@ def validation_scores(
         )
         mean = np.mean([np.asarray(member) for member in drawn], axis=0)
         answer, reference = mean.argmax(0), one.classes.numpy()
-        per_case.append([_dice(answer == i, reference == i) for i in _indices(names)])
+        indices = range(1, len(names) + 1)
+        per_case.append([dice(answer, reference, index) for index in indices])
     means = np.mean(per_case, axis=0)
     scores = dict(zip(names, map(float, means), strict=True))
     return {**scores, "score": float(means.mean())}
-
-
-def _indices(names: Sequence[str]) -> range:
-    return range(1, len(names) + 1)
-
-
-def _dice(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
-    size = int(a.sum() + b.sum())
-    return 2 * int((a & b).sum()) / size if size else 1.0
