@@ -1,5 +1,7 @@
 """Training: examples, objectives, a run that learns, a run that is resumed."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -57,7 +59,11 @@ def test_twin_differs_from_the_model_in_diffusion_alone():
     model = load_recipe("hippocampus-mri").model_dump()
     twin = load_recipe("hippocampus-mri-feedforward").model_dump()
     differing = {key for key in model if model[key] != twin[key]}
-    assert differing <= {"name", "title", "method", "sampling", "objective", "card"}
+    mine = {"name", "title", "method", "sampling", "objective", "card", "length"}
+    assert differing <= mine
+    finish = load_recipe("hippocampus-mri-finish")
+    assert finish.length.minutes == twin["length"]["minutes"]
+    assert finish.card.id == "hippocampus-mri"
     for key in ("dice", "cross_entropy", "deep"):
         assert model["objective"][key] == twin["objective"][key]
 
@@ -71,9 +77,14 @@ def test_twin_differs_from_the_model_in_diffusion_alone():
         ("hippocampus-mri", ["optimiser.bach=1"], "optimiser.bach"),
         ("hippocampus-mri", ["optimiser.batch"], "not key=value"),
         ("hippocampus-mri", ["name.batch=1"], "no keys of its own"),
+        ("extends-nothing.yaml", [], "is not one of"),
     ],
 )
-def test_unusable_recipes_are_told_in_one_line(name, overrides, message):
+def test_unusable_recipes_are_told_in_one_line(
+    name, overrides, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "extends-nothing.yaml").write_text("extends: nothing\n")
     with pytest.raises(UserError, match=message) as caught:
         load_recipe(name, overrides)
     assert "\n" not in str(caught.value)
@@ -228,9 +239,21 @@ def test_resuming_another_recipe_or_nothing_is_refused(tmp_path):
     with pytest.raises(UserError, match="nothing to resume"):
         next(iter_train(tiny_recipe(), examples, scores_of, tmp_path, resume=True))
     run(iter_train(tiny_recipe("length.steps=2"), examples, scores_of, tmp_path))
-    other = tiny_recipe("length.steps=4", "objective.dice=0.5")
-    with pytest.raises(UserError, match="objective"):
+    other = tiny_recipe("length.steps=4", "patch=[8, 8, 8]")
+    with pytest.raises(UserError, match="another patch"):
         next(iter_train(other, examples, scores_of, tmp_path, resume=True))
+
+
+def test_every_sitting_is_kept_with_its_recipe(tmp_path):
+    examples = [ball_example(0)]
+    for steps, dice in ((2, 1.0), (4, 0.5)):
+        recipe = tiny_recipe(f"length.steps={steps}", f"objective.dice={dice}")
+        run(iter_train(recipe, examples, scores_of, tmp_path, resume=steps > 2))
+    state = json.loads((tmp_path / "state" / "state.json").read_text(encoding="utf-8"))
+    told = [
+        (s["from_step"], s["recipe"]["objective"]["dice"]) for s in state["sittings"]
+    ]
+    assert told == [(0, 1.0), (2, 0.5)]
 
 
 def test_a_step_that_is_not_finite_changes_no_weight(tmp_path):

@@ -128,18 +128,20 @@ def recipe_path(name_or_file: str) -> Path:
 def load_recipe(name_or_file: str, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe, with ``section.key=value`` overrides (values as YAML).
 
+    A recipe with a key `extends` takes all it does not say from another recipe.
+
     Raises
     ------
     UserError
         No such recipe, not YAML, or a key or value that does not fit.
     """
     path = recipe_path(name_or_file)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as err:
-        raise UserError(f"recipe {path} is not YAML: {err}") from err
-    if not isinstance(content, dict):
-        raise UserError(f"recipe {path} is not a table of keys and values")
+    content = _content(path)
+    if "extends" in content:
+        base = _content(recipe_path(str(content.pop("extends"))))
+        if "extends" in base:
+            raise UserError(f"recipe {path}: what it extends extends another one")
+        content = _merged(base, content)
     for override in overrides:
         _set(content, override)
     try:
@@ -148,6 +150,26 @@ def load_recipe(name_or_file: str, overrides: Sequence[str] = ()) -> Recipe:
         first = err.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UserError(f"recipe {path.name}: {where}: {first['msg']}") from err
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as err:
+        raise UserError(f"recipe {path} is not YAML: {err}") from err
+    if not isinstance(content, dict):
+        raise UserError(f"recipe {path} is not a table of keys and values")
+    return content
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`base` with what `over` says, table by table."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(below, dict) and isinstance(value, dict)
+        merged[key] = _merged(below, value) if both else value
+    return merged
 
 
 def _set(content: dict[str, Any], override: str) -> None:

@@ -15,6 +15,10 @@ from torch import Tensor, nn
 from diffseg.errors import UserError
 from diffseg_training.recipe import Recipe
 
+# What makes the weights and the examples; the rest may change from one sitting to
+# the next, and every sitting's recipe is kept.
+_FIXED = ("method", "network", "patch", "preparation", "seed")
+
 
 def save_state(
     folder: Path,
@@ -63,12 +67,8 @@ def load_state(
     if not path.is_file():
         raise UserError(f"nothing to resume in {folder.parent}: leave out --resume")
     numbers = json.loads(path.read_text(encoding="utf-8"))
-    ours = recipe.model_dump(mode="json")
-    changed = [
-        key
-        for key in ours
-        if key != "length" and ours[key] != numbers["recipe"].get(key)
-    ]
+    ours, theirs = recipe.model_dump(mode="json"), numbers["sittings"][-1]["recipe"]
+    changed = [key for key in _FIXED if ours[key] != theirs[key]]
     if changed:
         raise UserError(
             f"{folder.parent} was trained by a recipe with another "

@@ -114,6 +114,11 @@ class _Run:
         self.best: dict[str, float] = {"score": -math.inf}
         self.best_weights: dict[str, Tensor] = {}
         self.skipped = 0
+        self.sittings: list[dict[str, Any]] = [self._sitting()]
+
+    def _sitting(self) -> dict[str, Any]:
+        recipe = self.recipe.model_dump(mode="json")
+        return {"from_step": self.clock.step, "recipe": recipe}
 
     def share(self) -> float:
         """Finished share of the run."""
@@ -233,7 +238,7 @@ class _Run:
                 "minutes": self.clock.minutes,
                 "skipped": self.skipped,
                 "best": self.best,
-                "recipe": self.recipe.model_dump(mode="json"),
+                "sittings": self.sittings,
             },
         )
 
@@ -248,6 +253,7 @@ class _Run:
         )
         self.clock = _Clock(numbers["minutes"], numbers["step"])
         self.best, self.skipped = numbers["best"], numbers["skipped"]
+        self.sittings = [*numbers["sittings"], self._sitting()]
 
     def result(self) -> TrainingResult:
         """The network with its best averaged weights."""
