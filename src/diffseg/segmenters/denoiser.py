@@ -142,7 +142,6 @@ class Denoiser:
 
     def _in_batches(self, noisy: Tensor, t: Tensor, start: tuple[int, ...]) -> Tensor:
         """Probabilities of one tile for all members, batch by batch."""
-        features = self._encoded(start)
         per_item = int(np.prod(noisy.shape[2:]))
         out = torch.empty_like(noisy)
         done = 0
@@ -150,6 +149,7 @@ class Denoiser:
             take = min(max(1, self.batch_voxels // per_item), len(noisy) - done)
             part = slice(done, done + take)
             try:
+                features = self._encoded(start)
                 out[part] = self._probabilities(noisy[part], t[part], features, part)
             except torch.OutOfMemoryError as err:
                 self._halve(take, per_item, err)
