@@ -324,6 +324,21 @@ def test_a_frame_that_is_not_there(refused, tmp_path):
     refused([*proposed("case.nii"), "--frame", "2"], "frame")
 
 
+def test_a_region_of_two_ranges_in_a_volume(refused, tmp_path):
+    nifti(tmp_path / "case.nii")
+    refused([*proposed("case.nii"), "--roi=0:4,0:4"], "two ranges", "z0:z1")
+
+
+def test_a_series_of_what_is_not_dicom(refused, tmp_path):
+    nifti(tmp_path / "case.nii")
+    refused([*proposed("case.nii"), "--series", "1.2"], "leave --series out")
+
+
+@pytest.mark.parametrize("group", ["models", "recipes"])
+def test_a_group_without_its_command(refused, group):
+    refused([group], "no command is given", "list")
+
+
 def test_two_inputs_with_one_stem(refused, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -163,6 +163,15 @@ def test_exhausted_memory_halves_the_batch_then_says_so(monkeypatch):
     assert caught.value.exit_status == 1
 
 
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_an_image_one_voxel_thick_can_be_flipped(axis):
+    shape = [1, 6, 8, 10]
+    shape[axis] = 1
+    assert draw(network(), Card(), image(tuple(shape)), members=2).shape[2:] == (
+        *shape[1:],
+    )
+
+
 def test_restart_levels_fall_from_the_card():
     from diffseg.diffusion import noise_schedule
 

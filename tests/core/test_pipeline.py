@@ -302,6 +302,7 @@ def test_present_labels_that_are_not_found_are_told() -> None:
     ("changes", "message"),
     [
         ({"text": "the liver"}, "does not use text"),
+        ({"steps": 1001}, "give 1 to 1000"),
         ({"strokes": np.zeros((12, 14, 10), np.uint8)}, "does not use strokes"),
         ({"labels": ImageLabels.parse("spleen")}, "'spleen' is not one the model"),
         ({"volume": Volume.from_array(np.zeros((2, 3, 4, 5)))}, "2 channels"),

@@ -234,6 +234,20 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path):
         torch.testing.assert_close(value, whole[name], msg=name)
 
 
+def test_a_run_stopped_before_its_first_validation_can_be_resumed(tmp_path):
+    recipe = tiny_recipe("length.steps=22", "length.validations=1", "patch=[8, 8, 8]")
+    examples = [ball_example(0)]
+    work = iter_train(recipe, examples, scores_of, tmp_path)
+    assert next(work).stage == "train"
+    work.close()
+    again = iter_train(
+        recipe, examples, lambda net: {"score": 0.5}, tmp_path, resume=True
+    )
+    assert run(again).steps == 22
+    # Steps taken twice are told once.
+    assert [r["step"] for r in read_log(tmp_path / "log.jsonl")] == [20, 22]
+
+
 def test_resuming_another_recipe_or_nothing_is_refused(tmp_path):
     examples = [ball_example(0)]
     with pytest.raises(UserError, match="nothing to resume"):
@@ -264,3 +278,44 @@ def test_a_step_that_is_not_finite_changes_no_weight(tmp_path):
     result = run(iter_train(recipe, [broken], lambda net: {"score": 0.5}, tmp_path))
     assert result.skipped == 2
     assert all(bool(torch.isfinite(v).all()) for v in weights(result).values())
+
+
+# A run from end to end
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["hippocampus-mri", "hippocampus-mri-slices"])
+def test_train_model_writes_a_model_that_proposes(tmp_path, name):
+    import nibabel
+
+    from diffseg import Request, Volume, load_segmenter
+    from diffseg_training.run import train_model
+
+    rows = ["case,group,split,image,mask,labels"]
+    for i, split in enumerate(("train", "train", "val")):
+        one = ball_example(i)
+        for kind, array in (("image", one.image[0]), ("mask", one.classes)):
+            voxels = np.ascontiguousarray(array.numpy().T)
+            nibabel.save(
+                nibabel.Nifti1Image(voxels, np.eye(4)), tmp_path / f"{kind}{i}.nii.gz"
+            )
+        rows.append(f"c{i},g{i},{split},image{i}.nii.gz,mask{i}.nii.gz,front;back")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows), encoding="utf-8")
+    (tmp_path / "classes.json").write_text('{"1": "front", "2": "back"}')
+    patch = "patch=[16, 16]" if name.endswith("slices") else "patch=[16, 16, 16]"
+    out = tmp_path / "run"
+    told = run(
+        train_model(
+            name, str(tmp_path), out, [*TINY, patch, "length.steps=20"], device="cpu"
+        )
+    )
+    assert told["steps"] == 20
+    assert (out / "curve.png").read_bytes().startswith(b"\x89PNG")
+    segmenter = load_segmenter(out / "model", device="cpu")
+    assert segmenter.card.labels.names == ("front", "back")
+    assert segmenter.card.metrics["steps"] == 20
+    proposal = segmenter.propose(Request(Volume.read(tmp_path / "image2.nii.gz")))
+    assert proposal.mask.shape == (18, 20, 16)
+    assert proposal.probability.shape == (2, 18, 20, 16)
+    with pytest.raises(UserError, match="holds a run already"):
+        run(train_model(name, str(tmp_path), out, TINY, device="cpu"))

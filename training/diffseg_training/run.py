@@ -55,11 +55,10 @@ def train_model(
     recipe = load_recipe(name, overrides)
     where = resolve_device(device or "auto")
     dataset = load_dataset(data)
+    learned, chosen = dataset.split("train"), dataset.split("val")
     _open_folder(out, resume)
-    train = yield from prepare_examples(
-        dataset.split("train"), dataset, recipe.preparation
-    )
-    val = yield from prepare_examples(dataset.split("val"), dataset, recipe.preparation)
+    train = yield from prepare_examples(learned, dataset, recipe.preparation)
+    val = yield from prepare_examples(chosen, dataset, recipe.preparation)
     card = draft_card(recipe, dataset.labels)
 
     def validate(network: nn.Module) -> Mapping[str, float]:

@@ -100,3 +100,13 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     """Lines of a run's ``log.jsonl``, oldest first."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
+
+
+def rewind_log(path: Path, step: int) -> None:
+    """Drop the lines after `step`: a resumed run takes those steps again."""
+    if not path.exists():
+        return
+    kept = [row for row in read_log(path) if row["step"] <= step]
+    aside = path.with_name(path.name + ".part")
+    aside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    aside.replace(path)

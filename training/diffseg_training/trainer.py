@@ -20,7 +20,7 @@ from diffseg.progress import Progress, Work
 from diffseg_training.augment import example
 from diffseg_training.objectives import Batch, objective
 from diffseg_training.recipe import Recipe
-from diffseg_training.state import load_state, save_state
+from diffseg_training.state import load_state, rewind_log, save_state
 from diffseg_training.training_set import Example
 
 Validate = Callable[[nn.Module], Mapping[str, float]]
@@ -62,7 +62,7 @@ def iter_train(
 
     Time spent on validating does not count as training time. Every `log.jsonl` line
     holds the step, the minutes, the learning rate and the terms of the loss; a
-    resumed run goes on from the last validation.
+    resumed run goes on from the last validation, or from the start before the first.
     """
     torch.manual_seed(recipe.seed)
     config = dict(recipe.network)
@@ -72,6 +72,8 @@ def iter_train(
     run = _Run(recipe, network, out, device)
     if resume:
         run.restore()
+    else:
+        run.save()  # stopped before its first validation, a run can be resumed too
     total = recipe.length.validations
     while (share := run.share()) < 1:
         goal = min(1.0, (math.floor(share * total + 1e-6) + 1) / total)
@@ -204,7 +206,8 @@ class _Run:
         self.average.copy_to(parameters)
         self.network.eval()
         scores = dict(validate(self.network))
-        if scores["score"] > self.best["score"]:
+        # The first ones are kept whatever they score: NaN is above nothing.
+        if not self.best_weights or scores["score"] > self.best["score"]:
             self.best = scores
             self.best_weights = {
                 key: value.detach().cpu().clone()
@@ -253,6 +256,7 @@ class _Run:
         )
         self.clock = _Clock(numbers["minutes"], numbers["step"])
         self.best, self.skipped = numbers["best"], numbers["skipped"]
+        rewind_log(self.out / "log.jsonl", self.clock.step)
         self.sittings = [*numbers["sittings"], self._sitting()]
 
     def result(self) -> TrainingResult:

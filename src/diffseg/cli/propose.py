@@ -169,6 +169,11 @@ def _request(
     from diffseg.volume import Volume, check_readable
 
     opened = Volume.read(image, frame=order.frame, series=order.series)
+    if order.roi is not None and order.roi.count(",") == 1 and opened.shape[0] > 1:
+        raise UserError(
+            f"region {order.roi!r} has two ranges, and {image} has {opened.shape[0]} "
+            "planes; give z0:z1,y0:y1,x0:x1"
+        )
     request = Request(
         volume=check_readable(opened, keep=True), region=region, labels=labels,
         text=order.text, members=order.members, steps=order.steps, seed=order.seed,

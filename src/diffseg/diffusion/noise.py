@@ -11,7 +11,9 @@ from torch import Tensor
 
 def generator(*key: int) -> torch.Generator:
     """A CPU generator for this key, independent of those of other keys."""
-    state = np.random.SeedSequence(list(key)).generate_state(1, np.uint64)[0]
+    # The length belongs to the key: entropy that ends in zeros is cut off by NumPy.
+    entropy = [len(key), *key]
+    state = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state) >> 1)
 
 

@@ -6,6 +6,7 @@ import re
 
 from diffseg.domain import ModelCard, Presence, Request
 from diffseg.errors import UserError
+from diffseg.segmenters.regions import check_place
 
 # DICOM modalities that a card's own words can be held against.
 _MODALITIES = ("MR", "CT", "PT", "US")
@@ -25,6 +26,12 @@ def check_request(card: ModelCard, request: Request) -> tuple[str, ...]:
             f"model {card.id} (method {card.method}) does not use {field}: "
             "leave it out, or choose a model that does"
         )
+    most = card.sampling.timesteps
+    if request.steps is not None and request.steps > most:
+        raise UserError(
+            f"steps is {request.steps}, but model {card.id} has {most} noise levels: "
+            f"give 1 to {most}"
+        )
     request.labels.checked(card.labels)
     wanted, volume = card.preparation.channels, request.volume
     if volume.channels != len(wanted):
@@ -32,6 +39,7 @@ def check_request(card: ModelCard, request: Request) -> tuple[str, ...]:
             f"{volume.name} has {volume.channels} channels, model {card.id} wants "
             f"{len(wanted)} ({', '.join(wanted)}): join files by ';' in that order"
         )
+    check_place(card, request)
     return tuple(_doubts(card, request))
 
 

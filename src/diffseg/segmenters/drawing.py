@@ -56,7 +56,8 @@ def chain(
 def flipped(array: NDArray[np.float32], axes: Sequence[int]) -> NDArray[np.float32]:
     """Flip a (C, Z, Y, X) array along spatial axes (0 is Z)."""
     spatial = tuple(axis + 1 for axis in axes)
-    return np.ascontiguousarray(np.flip(array, spatial)) if spatial else array
+    # A copy: NumPy calls a flipped axis of length 1 contiguous, torch refuses it.
+    return np.flip(array, spatial).copy() if spatial else array
 
 
 @torch.inference_mode()

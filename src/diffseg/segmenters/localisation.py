@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from diffseg.domain import Localisation, Region, TemplateBox
 from diffseg.errors import UserError
 from diffseg.segmenters.intensity import as_float32, finite
+from diffseg.segmenters.regions import ADVICE, check_findable
 from diffseg.segmenters.registration import Registered, register
 from diffseg.segmenters.template import mni152
 from diffseg.volume import Affine, Grid, Volume
@@ -31,8 +32,6 @@ from diffseg.volume import Affine, Grid, Volume
 LEAST_SIMILARITY = 0.5
 # A box that the image's edge cuts down further than this is not worth a guess.
 LEAST_INSIDE = 0.5
-
-ADVICE = "give the region with --roi"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +69,7 @@ def locate(volume: Volume, localisation: Localisation) -> Found:
         template, a box lies outside the image, or the template is not installed.
     """
     start = time.perf_counter()
-    if not volume.grid.has_spacing or min(volume.shape) < 2:
-        reason = "has no spacing" if not volume.grid.has_spacing else "is one slice"
-        raise UserError(
-            f"{volume.name}: the model's region cannot be looked for in an image "
-            f"that {reason}: {ADVICE}"
-        )
+    check_findable(volume)
     # In one orientation, so that however the image is stored the sums are the same.
     # Rounded, as an affine that was turned and turned back differs by an ulp.
     grid, turn = volume.grid.reoriented("RAS")

@@ -9,6 +9,8 @@ from diffseg.domain import Localisation, ModelCard, Region, Request
 from diffseg.errors import UserError
 from diffseg.volume import Grid, Volume
 
+ADVICE = "give the region with --roi"
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -60,6 +62,30 @@ def is_crop(grid: Grid, localisation: Localisation, orientation: str | None) -> 
     limits = localisation.largest_mm[::-1]
     # Rounded, as a spacing read from a float32 header is not quite 1.
     return all(round(mm, 3) <= limit for mm, limit in zip(extent, limits, strict=True))
+
+
+def check_place(card: ModelCard, request: Request) -> None:
+    """Refuse, before any work, an image whose regions cannot even be looked for."""
+    if request.region is None and card.localisation is not None:
+        orientation = card.preparation.orientation
+        if not is_crop(request.volume.grid, card.localisation, orientation):
+            check_findable(request.volume)
+
+
+def check_findable(volume: Volume) -> None:
+    """Refuse an image that cannot be registered to a template.
+
+    Raises
+    ------
+    UserError
+        It has no spacing, or is no volume.
+    """
+    if not volume.grid.has_spacing or min(volume.shape) < 2:
+        reason = "has no spacing" if not volume.grid.has_spacing else "is one slice"
+        raise UserError(
+            f"{volume.name}: the model's region cannot be looked for in an image "
+            f"that {reason}: {ADVICE}"
+        )
 
 
 def _registered(

@@ -46,13 +46,13 @@ class Reorientation:
     def apply(self, array: NDArray[Scalar]) -> NDArray[Scalar]:
         """Turn the last three axes of `array` (..., Z, Y, X); C-contiguous."""
         turned = self._transposed(array, self.axes)
-        return np.ascontiguousarray(turned[self._index])
+        return _contiguous(turned[self._index])
 
     def undo(self, array: NDArray[Scalar]) -> NDArray[Scalar]:
         """Turn back: ``undo(apply(a))`` equals ``a`` bit for bit; C-contiguous."""
         inverse = tuple(int(axis) for axis in np.argsort(self.axes))
         turned = self._transposed(array[self._index], inverse)
-        return np.ascontiguousarray(turned)
+        return _contiguous(turned)
 
     @property
     def _index(self) -> tuple[Any, ...]:
@@ -156,3 +156,9 @@ class Grid:
         back = tools.inv_ornt_aff(turn, self.shape[::-1])
         grid = Grid(shape, Affine(self.affine.matrix @ back), self.has_spacing)
         return grid, Reorientation(axes, (k, j, i))
+
+
+def _contiguous(array: NDArray[Scalar]) -> NDArray[Scalar]:
+    """C-contiguous also to torch: NumPy lets an axis of length 1 run backwards."""
+    dense = np.ascontiguousarray(array)
+    return dense.copy() if min(dense.strides, default=0) < 0 else dense

@@ -78,12 +78,16 @@ def _read_one(path: str, frame: int | None, series: str | None) -> Volume:
         if not place.exists():
             raise UserError(f"{path}: no such file or folder; check the path")
         if place.is_dir():
-            return _read_folder(path, frame, series)
-        if place.stat().st_size == 0:
+            volume = _read_folder(path, frame, series)
+        elif place.stat().st_size == 0:
             raise UserError(f"{path}: the file is empty; copy or export it again")
-        return _read_file(path, frame, series)
+        else:
+            volume = _read_file(path, frame, series)
     except OSError as err:
         raise UserError(f"{path}: {err.strerror or err}; check the file") from err
+    if series is not None and volume.source.format != "dicom":
+        raise UserError(f"{path}: not DICOM, it has no series; leave --series out")
+    return volume
 
 
 def _read_folder(path: str, frame: int | None, series: str | None) -> Volume:

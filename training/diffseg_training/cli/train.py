@@ -39,7 +39,7 @@ def train(
 
     overrides = list(set_ or [])
     if minutes is not None:
-        overrides.append(f"length.minutes={minutes}")
+        overrides += [f"length.minutes={minutes}", "length.steps=null"]
     result = follow(
         train_model(recipe, data, out, overrides, resume=resume, device=device)
     )
