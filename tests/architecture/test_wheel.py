@@ -158,8 +158,9 @@ from importlib.metadata import entry_points
 groups = "diffseg.commands", "diffseg.segmenters"
 found = [point for group in groups for point in entry_points(group=group)]
 print(json.dumps({
-    f"{point.group}:{point.name}": sys.modules[point.load().__module__].__file__
+    f"{point.group}:{point.name}": sys.modules[point.module].__file__
     for point in found
+    if point.load()
 }))
 """
     files = json.loads(python("-c", script, cwd=tmp_path, path=site).splitlines()[-1])

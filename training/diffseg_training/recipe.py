@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from diffseg.domain import Localisation, Preparation, Sampling
 from diffseg.errors import UserError
-from diffseg.resources import resource
+from diffseg.resources import merged, resource
 
 
 class _Frozen(BaseModel):
@@ -141,7 +141,7 @@ def load_recipe(name_or_file: str, overrides: Sequence[str] = ()) -> Recipe:
         base = _content(recipe_path(str(content.pop("extends"))))
         if "extends" in base:
             raise UserError(f"recipe {path}: what it extends extends another one")
-        content = _merged(base, content)
+        content = merged(base, content)
     for override in overrides:
         _set(content, override)
     try:
@@ -160,17 +160,6 @@ def _content(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"recipe {path} is not a table of keys and values")
     return content
-
-
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`base` with what `over` says, table by table."""
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        if isinstance(below, dict) and isinstance(value, dict):
-            value = _merged(below, value)
-        merged[key] = value
-    return merged
 
 
 def _set(content: dict[str, Any], override: str) -> None:

@@ -39,7 +39,7 @@ img { display: block; max-width: 100%; height: auto; margin: 0 auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .4rem .75rem; text-align: right; white-space: nowrap;
   border-bottom: 1px solid var(--line); }
-th { color: var(--soft); font-weight: 600; font-size: .875rem; }
+th { white-space: normal; color: var(--soft); font-weight: 600; font-size: .875rem; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 tbody tr:last-child td { border-bottom: 0; }
 figure { margin: 1.25rem 0 0; }

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-import yaml
 
 from diffseg.cli.benchmarks.rows import Row
 from diffseg.cli.benchmarks.timing import median_seconds
@@ -16,7 +15,7 @@ from diffseg.domain import Label, LabelTable, ModelCard, Preparation, Sampling
 from diffseg.networks import build_network
 from diffseg.networks.compact_unet import CompactUNet
 from diffseg.networks.guided_unet import GuidedUNet
-from diffseg.resources import resource
+from diffseg.resources import shipped_recipe
 from diffseg.segmenters.drawing import draw_members
 
 SIDE = 256
@@ -50,8 +49,7 @@ class SliceModel:
     @classmethod
     def of_recipe(cls, name: str, device: str) -> SliceModel:
         """Build the model that the shipped recipe `name` would train."""
-        text = resource("recipes", f"{name}.yaml").read_text(encoding="utf-8")
-        card = untrained_card(yaml.safe_load(text))
+        card = untrained_card(shipped_recipe(name))
         config = dict(card.network)
         network = cast("CompactUNet", build_network(config.pop("name"), **config))
         layout = torch.channels_last
