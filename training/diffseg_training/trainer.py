@@ -15,7 +15,7 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from diffseg.diffusion import generator, noise_schedule
-from diffseg.networks import build_network
+from diffseg.networks import build_network, fast_layout
 from diffseg.progress import Progress, Work
 from diffseg_training.augment import example
 from diffseg_training.objectives import Batch, objective
@@ -67,8 +67,7 @@ def iter_train(
     torch.manual_seed(recipe.seed)
     config = dict(recipe.network)
     network = build_network(config.pop("name"), **config).to(device)
-    layout = torch.channels_last_3d if len(recipe.patch) == 3 else torch.channels_last
-    network = network.to(memory_format=layout)
+    network = network.to(memory_format=fast_layout(len(recipe.patch)))
     run = _Run(recipe, network, out, device)
     if resume:
         run.restore()

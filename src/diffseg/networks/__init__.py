@@ -12,6 +12,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+import torch
 from torch import nn
 
 from diffseg.errors import UserError
@@ -37,4 +38,9 @@ def build_network(name: str, **config: Any) -> nn.Module:
     return network
 
 
-__all__ = ["build_network"]
+def fast_layout(dims: int) -> torch.memory_format:
+    """Memory format in which convolutions over 2 or 3 dimensions run fastest."""
+    return torch.channels_last_3d if dims == 3 else torch.channels_last
+
+
+__all__ = ["build_network", "fast_layout"]

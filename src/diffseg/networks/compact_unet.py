@@ -97,12 +97,12 @@ class ResidualBlock(nn.Module):
         return functional.silu(h + self.skip(x))
 
 
-def noise_embedding(timesteps: Tensor, width: int, timescale: int = 1000) -> Tensor:
+def noise_embedding(timesteps: Tensor, width: int) -> Tensor:
     """Sinusoidal features of the noise level, (B,) -> (B, width) (Ho et al. 2020)."""
     half = width // 2
     steps = torch.arange(half, device=timesteps.device, dtype=torch.float32) / half
     rates = torch.exp(-math.log(10_000.0) * steps)
-    phase = timesteps.float()[:, None] * (1000.0 / timescale) * rates[None]
+    phase = timesteps.float()[:, None] * rates[None]
     return torch.cat([phase.cos(), phase.sin()], dim=1)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from diffseg.domain import ModelCard, Proposal, Request
 from diffseg.models import ModelFolder, load_weights
-from diffseg.networks import build_network
+from diffseg.networks import build_network, fast_layout
 from diffseg.networks.compact_unet import CompactUNet
 from diffseg.progress import Work, run
 from diffseg.segmenters.pipeline import Host, iter_propose_with
@@ -35,8 +35,7 @@ class CompactSegmenter(ABC):
         config = dict(folder.card.network)
         network = build_network(config.pop("name"), **config)
         network.load_state_dict(load_weights(folder))
-        three = folder.card.preparation.dims == 3
-        layout = torch.channels_last_3d if three else torch.channels_last
+        layout = fast_layout(folder.card.preparation.dims)
         network = network.to(device, memory_format=layout).eval()  # type: ignore[call-overload]
         seconds = time.perf_counter() - began
         host = Host(device, torch.get_num_threads(), seconds)

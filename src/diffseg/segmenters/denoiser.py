@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffseg.errors import DiffsegError
+from diffseg.networks import fast_layout
 from diffseg.networks.compact_unet import CompactUNet, ImageFeatures
 
 _LOG = logging.getLogger(__name__)
@@ -172,13 +173,16 @@ class Denoiser:
     def _probabilities(
         self, noisy: Tensor, t: Tensor, features: ImageFeatures, part: slice
     ) -> Tensor:
-        net, device = self.network, self.device
+        net = self.network
         if net.dims == 2:
             features = _select(features, part, len(self._images), noisy.shape[0])
-        channels_last = torch.channels_last if net.dims == 2 else torch.channels_last_3d
-        noisy = noisy.to(device).contiguous(memory_format=channels_last)
-        logits = net.denoise(noisy, t.to(device), features)
+        logits = net.denoise(self._placed(noisy), t.to(self.device), features)
         return logits.float().softmax(1).cpu()
+
+    def _placed(self, batch: Tensor) -> Tensor:
+        """A batch on the device, in the layout that convolutions run fastest in."""
+        layout = fast_layout(self.network.dims)
+        return batch.to(self.device).contiguous(memory_format=layout)
 
     def _encoded(self, start: tuple[int, ...]) -> ImageFeatures:
         """Image features of a tile; computed at its first use."""
@@ -188,7 +192,7 @@ class Denoiser:
             per_item = int(np.prod(tiles.shape[2:]))
             chunk = max(1, self.batch_voxels // (4 * per_item))
             parts = [
-                self.network.encode(_like(c, self)) for c in torch.split(tiles, chunk)
+                self.network.encode(self._placed(c)) for c in torch.split(tiles, chunk)
             ]
             self._features[start] = _joined(parts)
         return self._features[start]
@@ -197,12 +201,6 @@ class Denoiser:
 def _within(box: tuple[slice, ...]) -> Any:
     """Index of a box along the last axes."""
     return (..., *box)
-
-
-def _like(images: Tensor, denoiser: Denoiser) -> Tensor:
-    two = denoiser.network.dims == 2
-    channels_last = torch.channels_last if two else torch.channels_last_3d
-    return images.to(denoiser.device).contiguous(memory_format=channels_last)
 
 
 def _joined(parts: list[ImageFeatures]) -> ImageFeatures:

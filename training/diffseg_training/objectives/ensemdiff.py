@@ -23,10 +23,10 @@ from diffseg.networks.compact_unet import CompactUNet
 from diffseg_training.objectives import Batch
 from diffseg_training.objectives.terms import (
     as_noisy_range,
-    image_tower_loss,
     normal,
     one_hot,
     segmentation_loss,
+    with_image_tower,
 )
 from diffseg_training.recipe import Objective
 
@@ -79,8 +79,4 @@ def loss(
         total = (first * total + recycled * again) / (first + recycled)
 
     # 3. The image tower answers for itself.
-    if config.deep:
-        deep = image_tower_loss(features.logits, batch.classes, config)
-        terms["deep"] = float(deep.detach())
-        total = total + config.deep * deep
-    return total, terms
+    return with_image_tower(total, terms, features, batch.classes, config)

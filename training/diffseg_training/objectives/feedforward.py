@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from diffseg.diffusion import NoiseSchedule
 from diffseg.networks.compact_unet import CompactUNet
 from diffseg_training.objectives import Batch
-from diffseg_training.objectives.terms import image_tower_loss, segmentation_loss
+from diffseg_training.objectives.terms import segmentation_loss, with_image_tower
 from diffseg_training.recipe import Objective
 
 
@@ -34,8 +34,4 @@ def loss(
     t = batch.classes.new_full((len(batch.image),), schedule.timesteps - 1)
     total = segmentation_loss(net.denoise(nothing, t, features), batch.classes, config)
     terms = {"first": float(total.detach())}
-    if config.deep:
-        deep = image_tower_loss(features.logits, batch.classes, config)
-        terms["deep"] = float(deep.detach())
-        total = total + config.deep * deep
-    return total, terms
+    return with_image_tower(total, terms, features, batch.classes, config)

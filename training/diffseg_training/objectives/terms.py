@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from diffseg.networks.compact_unet import ImageFeatures
 from diffseg_training.recipe import Objective
 
 
@@ -43,15 +46,21 @@ def coarser(classes: Tensor, count: int) -> Tensor:
     return pool(one_hot(classes, count), 2).argmax(1)
 
 
-def image_tower_loss(
-    logits: tuple[Tensor, Tensor], classes: Tensor, config: Objective
-) -> Tensor:
-    """Deep supervision: the image tower's own answers at two resolutions."""
-    fine, coarse = logits
+def with_image_tower(
+    total: Tensor,
+    terms: Mapping[str, float],
+    features: ImageFeatures,
+    classes: Tensor,
+    config: Objective,
+) -> tuple[Tensor, Mapping[str, float]]:
+    """Add the image tower's own answers at two resolutions: deep supervision."""
+    if not config.deep:
+        return total, terms
+    fine, coarse = features.logits
     small = coarser(classes, fine.shape[1])
-    return segmentation_loss(fine, classes, config) + 0.5 * segmentation_loss(
-        coarse, small, config
-    )
+    deep = segmentation_loss(fine, classes, config)
+    deep = deep + 0.5 * segmentation_loss(coarse, small, config)
+    return total + config.deep * deep, {**terms, "deep": float(deep.detach())}
 
 
 def as_noisy_range(probability: Tensor) -> Tensor:
