@@ -9,6 +9,7 @@ from diffseg.domain.card import (
     TemplateBox,
 )
 from diffseg.domain.labels import ImageLabels, Label, LabelTable, Presence
+from diffseg.domain.preview import Preview
 from diffseg.domain.proposal import (
     Proposal,
     Provenance,
@@ -26,6 +27,7 @@ __all__ = [
     "ModelCard",
     "Preparation",
     "Presence",
+    "Preview",
     "Proposal",
     "Provenance",
     "Region",

@@ -4,6 +4,7 @@ from diffseg.volume.affine import Affine
 from diffseg.volume.atomic import atomic_write, atomic_write_bytes
 from diffseg.volume.describe import describe, facts
 from diffseg.volume.dicom_series import SeriesInfo, list_series
+from diffseg.volume.display import Display
 from diffseg.volume.grid import Grid, Reorientation
 from diffseg.volume.masks import read_mask
 from diffseg.volume.reading import check_readable, read_volume, split_paths
@@ -13,6 +14,7 @@ from diffseg.volume.writing import write_float, write_mask, write_png
 
 __all__ = [
     "Affine",
+    "Display",
     "Grid",
     "Reorientation",
     "SeriesInfo",

@@ -1,0 +1,1 @@
+"""Between the engine's jobs and Qt's signals."""

@@ -1,0 +1,1 @@
+"""What napari and the command line call: the window, manifest, benchmark."""

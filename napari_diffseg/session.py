@@ -1,0 +1,168 @@
+"""What is open, proposed, corrected and busy: one evented model, no Qt, no napari."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+from uuid import uuid4
+
+from psygnal import Signal
+
+from diffseg.domain import ImageLabels, Label, LabelTable, ModelCard, Proposal
+from diffseg.engine.events import Machine
+from diffseg.project.annotation import Annotation
+from diffseg.volume import Display, Volume
+
+Aspect = Literal["name", "labels", "table", "proposal", "mask", "reviewed"]
+"""What of a case changed."""
+
+UNNAMED = LabelTable(labels=(Label(name="structure", value=1),))
+
+
+@dataclass(slots=True, eq=False)
+class Case:
+    """One open image with what is known of it.
+
+    Parameters
+    ----------
+    volume : Volume
+    display : Display
+        How it is shown.
+    annotation : Annotation
+        The mask in hand, on the source's grid.
+    table : LabelTable
+        Names, values and colours of the structures in the mask.
+    labels : ImageLabels
+        What the annotator says is present or absent.
+    proposal : Proposal, optional
+        The latest one.
+    name : str
+        As shown; unique in the session. The image layer's name at first.
+    locked : str, optional
+        Why the mask may not be edited here (open in another window); in one line.
+    """
+
+    volume: Volume
+    display: Display
+    annotation: Annotation
+    name: str
+    table: LabelTable = UNNAMED
+    labels: ImageLabels = field(default_factory=ImageLabels)
+    proposal: Proposal | None = None
+    locked: str | None = None
+    id: str = field(default_factory=lambda: uuid4().hex)
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """A job under way: whose, what it is doing, and how far it is.
+
+    `fraction` is in [0, 1], None while unknown; `seconds_left` likewise.
+    """
+
+    case_id: str
+    message: str
+    fraction: float | None = None
+    seconds_left: float | None = None
+
+
+class Session:
+    """What is open in one window. Only presenters change it; views listen to it."""
+
+    case_added = Signal(Case)
+    case_removed = Signal(Case)
+    current_changed = Signal(object)  # Case or None
+    case_changed = Signal(Case, str)  # an Aspect
+    model_changed = Signal(object)  # ModelCard or None
+    machine_changed = Signal(object)  # Machine or None
+    busy_changed = Signal(object)  # Busy or None
+
+    def __init__(self) -> None:
+        self._cases: dict[str, Case] = {}
+        self._current: str | None = None
+        self._model: ModelCard | None = None
+        self._model_name = ""
+        self._machine: Machine | None = None
+        self._busy: Busy | None = None
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """Open cases, in order of opening."""
+        return tuple(self._cases.values())
+
+    @property
+    def current(self) -> Case | None:
+        """The case that the panels speak of."""
+        return self._cases.get(self._current or "")
+
+    @property
+    def model(self) -> ModelCard | None:
+        """Card of the chosen model."""
+        return self._model
+
+    @property
+    def model_name(self) -> str:
+        """``id@version`` of the chosen model, or ""."""
+        return self._model_name
+
+    @property
+    def machine(self) -> Machine | None:
+        """Where models run; None until the engine has said so."""
+        return self._machine
+
+    @property
+    def busy(self) -> Busy | None:
+        """The job under way."""
+        return self._busy
+
+    def case(self, case_id: str) -> Case | None:
+        """The case of that id, or None once it was closed."""
+        return self._cases.get(case_id)
+
+    def free_name(self, wish: str) -> str:
+        """`wish`, or `wish` with the first number that makes it unique."""
+        taken = {case.name for case in self.cases}
+        name, number = wish, 2
+        while name in taken:
+            name, number = f"{wish} ({number})", number + 1
+        return name
+
+    def add(self, case: Case) -> None:
+        """Open a case and make it the current one."""
+        self._cases[case.id] = case
+        self.case_added.emit(case)
+        self.choose(case.id)
+
+    def remove(self, case_id: str) -> None:
+        """Close a case; another open one becomes current."""
+        case = self._cases.pop(case_id, None)
+        if case is None:
+            return
+        self.case_removed.emit(case)
+        if self._current == case_id:
+            self.choose(next(reversed(self._cases), None))
+
+    def choose(self, case_id: str | None) -> None:
+        """Make a case the current one."""
+        if case_id != self._current:
+            self._current = case_id
+            self.current_changed.emit(self.current)
+
+    def change(self, case: Case, aspect: Aspect) -> None:
+        """Tell that something about a case has changed."""
+        self.case_changed.emit(case, aspect)
+
+    def set_model(self, card: ModelCard | None, name: str = "") -> None:
+        """Choose a model."""
+        self._model, self._model_name = card, name
+        self.model_changed.emit(card)
+
+    def set_machine(self, machine: Machine | None) -> None:
+        """Note where models run."""
+        self._machine = machine
+        self.machine_changed.emit(machine)
+
+    def set_busy(self, busy: Busy | None) -> None:
+        """Note the job under way, or that there is none."""
+        self._busy = busy
+        self.busy_changed.emit(busy)

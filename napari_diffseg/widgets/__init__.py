@@ -1,0 +1,1 @@
+"""Qt panels; no logic beyond wiring."""
