@@ -1,0 +1,175 @@
+"""A robot that uses the window as a person does: by its handles and its canvas."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from diffseg.engine import Engine
+from diffseg.project.journal import Journal
+from diffseg.volume import Volume
+
+PATIENCE = 90_000
+"""How long the robot waits at most, in ms; far above what anything takes."""
+
+
+class SharedEngine:
+    """One engine for many windows: closing a window leaves it running."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def close(self) -> None:
+        """Leave it to the fixture."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_engine":
+            super().__setattr__(name, value)
+        else:
+            setattr(self._engine, name, value)
+
+
+class Robot:
+    """Hands and eyes for one window."""
+
+    def __init__(self, qtbot: Any, viewer: Any, window: Any) -> None:
+        self.qtbot = qtbot
+        self.viewer = viewer
+        self.window = window
+        self.session = window.desk.session
+
+    def find(self, handle: str, kind: Any = None) -> Any:
+        """The control of that handle."""
+        from qtpy.QtCore import QObject
+
+        found = self.window.dock.findChild(kind or QObject, handle)
+        assert found is not None, f"no control {handle}"
+        return found
+
+    def click(self, handle: str) -> None:
+        """Press a button with the left mouse button; it must be enabled."""
+        from qtpy.QtCore import Qt
+
+        button = self.find(handle)
+        assert button.isEnabled(), f"{handle} is disabled: {button.toolTip()}"
+        self.qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+    def wait(self, condition: Callable[[], Any], what: str) -> None:
+        """Wait until `condition` holds."""
+
+        def holds() -> None:
+            assert condition(), f"still waiting until {what}"
+
+        self.qtbot.waitUntil(holds, timeout=PATIENCE)
+
+    def open(self, path: Path) -> Any:
+        """Type a path into the case panel, press Enter, wait for the case."""
+        from qtpy.QtCore import Qt
+
+        before = len(self.session.cases)
+        line = self.find("diffseg.case.path")
+        line.setText(str(path))
+        self.qtbot.keyClick(line, Qt.Key.Key_Return)
+        self.wait(lambda: len(self.session.cases) > before, f"{path.name} is open")
+        return self.session.current
+
+    def propose(self) -> None:
+        """Press Propose and wait until the engine works."""
+        self.wait(
+            lambda: self.find("diffseg.propose.run").isEnabled(), "it can propose"
+        )
+        self.click("diffseg.propose.run")
+        self.wait(lambda: self.session.busy is not None, "the engine works")
+
+    def wait_idle(self) -> None:
+        """Wait until nothing runs."""
+        self.wait(lambda: self.session.busy is None, "nothing runs")
+
+    def canvas_widget(self) -> Any:
+        """The widget of napari's main canvas, by the name of its class."""
+        from qtpy.QtWidgets import QApplication, QWidget
+
+        for top in QApplication.topLevelWidgets():
+            for one in top.findChildren(QWidget):
+                if one.metaObject().className() == "CanvasBackendDesktop":
+                    return one
+        raise AssertionError("no canvas")
+
+    def drag(self, start: tuple[float, float], stop: tuple[float, float]) -> None:
+        """Draw with the left button across the canvas; fractions of its size."""
+        from qtpy.QtCore import QPoint, Qt
+        from qtpy.QtTest import QTest
+
+        widget = self.canvas_widget()
+        size = widget.width(), widget.height()
+
+        def at(share: float) -> QPoint:
+            x, y = (a + (b - a) * share for a, b in zip(start, stop, strict=True))
+            return QPoint(int(x * size[0]), int(y * size[1]))
+
+        left = Qt.MouseButton.LeftButton
+        QTest.mouseMove(widget, at(0))
+        self.qtbot.wait(20)
+        QTest.mousePress(widget, left, Qt.KeyboardModifier.NoModifier, at(0))
+        for step in range(1, 9):
+            QTest.mouseMove(widget, at(step / 8))
+            self.qtbot.wait(10)
+        QTest.mouseRelease(widget, left, Qt.KeyboardModifier.NoModifier, at(1))
+        self.qtbot.wait(20)
+
+    def notice(self) -> str:
+        """What the strip of notices says."""
+        return str(self.window.dock.notices.text())
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """An engine that all robots share, as starting one takes seconds."""
+    one = Engine.from_environment(threads=max(1, (os.cpu_count() or 2) - 1))
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def robot(
+    make_napari_viewer: Any, qtbot: Any, engine: Engine, tmp_path: Path
+) -> Iterator[Robot]:
+    """A robot at a fresh window with a journal of its own."""
+    from napari_diffseg.plugin.window import assemble, dock_into
+
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1400, 900)
+    journal = Journal(tmp_path / "journal")
+    window = assemble(viewer, engine=SharedEngine(engine), journal=journal)
+    dock_into(viewer, window)
+    robot = Robot(qtbot, viewer, window)
+    robot.wait(lambda: window.canvas is not None, "the window is there")
+    yield robot
+    window.close()
+
+
+@pytest.fixture(scope="session")
+def crop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The surroundings of one hippocampus of the MNI152 template, as NIfTI."""
+    from diffseg.segmenters.template import mni152_path
+
+    brain = Volume.read(mni152_path())
+    image = nib.load(mni152_path())
+    voxels = np.asarray(brain.data[0]).T  # (i, j, k)
+    assert voxels.shape == image.shape
+    low = np.array([53, 86, 36])
+    box = tuple(slice(a, a + n) for a, n in zip(low, (36, 51, 40), strict=True))
+    affine = image.affine.copy()
+    affine[:3, 3] = image.affine[:3, :3] @ low + image.affine[:3, 3]
+    path = tmp_path_factory.mktemp("images") / "brain.nii.gz"
+    nib.save(nib.Nifti1Image(voxels[box].astype(np.float32), affine), path)
+    return path
