@@ -35,7 +35,7 @@ types: $(INSTALLED) ## check types
 contracts: $(INSTALLED) ## check who may import whom
 	@$(BIN)/lint-imports --no-logo
 
-bench: $(INSTALLED) ## time and weigh the main job, as ratios
+bench: $(INSTALLED) ## time and weigh the main job and the window
 	@$(BIN)/diffseg bench
 
 clean: ## remove everything that was made here, .venv included

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from uuid import uuid4
 
+import numpy as np
+from numpy.typing import NDArray
 from psygnal import Signal
 
 from diffseg.domain import ImageLabels, Label, LabelTable, ModelCard, Proposal
@@ -13,7 +15,7 @@ from diffseg.engine.events import Machine
 from diffseg.project.annotation import Annotation
 from diffseg.volume import Display, Volume
 
-Aspect = Literal["name", "labels", "table", "proposal", "mask", "reviewed"]
+Aspect = Literal["name", "labels", "table", "proposal", "mask", "reviewed", "geometry"]
 """What of a case changed."""
 
 UNNAMED = LabelTable(labels=(Label(name="structure", value=1),))
@@ -40,6 +42,20 @@ class Case:
         As shown; unique in the session. The image layer's name at first.
     locked : str, optional
         Why the mask may not be edited here (open in another window); in one line.
+    table_model : str
+        Id of the model whose values the table has, whatever the annotator calls
+        them; "" where they are the annotator's own.
+    prompt : str
+        What to look for, in words; "" for nothing.
+    given : (Z, Y, X) uint8 ndarray, optional
+        The mask that was read from a file to be corrected. Where it still stands
+        it is as good as drawn: a proposal asks before it replaces it.
+    accepted : tuple of (plane, row, column)
+        Doubtful places that the annotator looked at and accepted.
+    unsaved : bool
+        Whether a person changed the mask since it was last exported.
+    layer : object, optional
+        The image layer that came from elsewhere and shows this case's image.
     """
 
     volume: Volume
@@ -51,6 +67,12 @@ class Case:
     proposal: Proposal | None = None
     locked: str | None = None
     id: str = field(default_factory=lambda: uuid4().hex)
+    table_model: str = ""
+    prompt: str = ""
+    given: NDArray[np.uint8] | None = None
+    accepted: tuple[tuple[int, int, int], ...] = ()
+    unsaved: bool = False
+    layer: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +98,7 @@ class Session:
     model_changed = Signal(object)  # ModelCard or None
     machine_changed = Signal(object)  # Machine or None
     busy_changed = Signal(object)  # Busy or None
+    device_changed = Signal(str)  # auto, cpu, cuda, mps
 
     def __init__(self) -> None:
         self._cases: dict[str, Case] = {}
@@ -84,6 +107,7 @@ class Session:
         self._model_name = ""
         self._machine: Machine | None = None
         self._busy: Busy | None = None
+        self._device = "auto"
 
     @property
     def cases(self) -> tuple[Case, ...]:
@@ -109,6 +133,11 @@ class Session:
     def machine(self) -> Machine | None:
         """Where models run; None until the engine has said so."""
         return self._machine
+
+    @property
+    def device(self) -> str:
+        """Device that was chosen: auto, cpu, cuda or mps."""
+        return self._device
 
     @property
     def busy(self) -> Busy | None:
@@ -162,7 +191,27 @@ class Session:
         self._machine = machine
         self.machine_changed.emit(machine)
 
+    def set_device(self, device: str) -> None:
+        """Choose where models run."""
+        if device != self._device:
+            self._device = device
+            self.device_changed.emit(device)
+
     def set_busy(self, busy: Busy | None) -> None:
         """Note the job under way, or that there is none."""
         self._busy = busy
         self.busy_changed.emit(busy)
+
+    def fall_silent(self) -> None:
+        """Tell nobody anything from here on: the window is going."""
+        for signal in (
+            self.case_added,
+            self.case_removed,
+            self.current_changed,
+            self.case_changed,
+            self.model_changed,
+            self.machine_changed,
+            self.busy_changed,
+            self.device_changed,
+        ):
+            signal.disconnect()

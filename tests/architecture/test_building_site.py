@@ -23,10 +23,15 @@ case "$*" in
   *version_info*) exit ${OLD:-0} ;;
   *ensurepip*) test -z "$NO_VENV" || test -e apt.log ;;
   --version) echo "Python 3.12.0" ;;
+  *ctypes*) test -e apt.log || printf %s "$LACKING" ;;
+  *napari*) exit ${UNLOADABLE:-0} ;;
   "-m venv .venv") mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
   "-m pip"*) echo "$*" >> pip.log; echo noise; exit ${BROKEN:-0} ;;
 esac
 """
+
+
+LINUX = "#!/bin/sh\necho Linux\n"
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,37 @@ def test_on_debian_root_gets_the_venv_module(machine: Machine) -> None:
     assert machine.installed
 
 
+def test_on_debian_root_gets_what_a_window_needs(machine: Machine) -> None:
+    (machine.bin / "id").unlink()
+    machine.give("id", "#!/bin/sh\necho 0\n")
+    machine.give("uname", LINUX)
+    machine.give("apt-get", '#!/bin/sh\necho "$*" >> apt.log\n')
+    run = machine.install(LACKING="libegl1\nxvfb\n")
+    assert run.returncode == 0, run.stderr
+    assert "taking libegl1 xvfb from Debian's packages" in run.stdout
+    assert machine.lines("apt.log")[-1].endswith("libegl1 xvfb")
+
+
+def test_what_a_window_needs_is_told_in_one_line(machine: Machine) -> None:
+    machine.give("uname", LINUX)
+    run = machine.install(LACKING="libegl1\nxvfb\n")
+    assert run.returncode == 0, run.stderr
+    (line,) = [line for line in run.stdout.splitlines() if "window" in line]
+    assert line.endswith("on Debian, as root: apt-get install libegl1 xvfb")
+    assert machine.installed
+
+
+def test_nothing_is_said_where_nothing_is_missing(machine: Machine) -> None:
+    machine.give("uname", LINUX)
+    assert "apt-get" not in machine.install().stdout
+
+
+def test_an_installation_that_does_not_load_is_none(machine: Machine) -> None:
+    (complaint,) = complaints(machine.install(UNLOADABLE="1"))
+    assert "does not load" in complaint
+    assert not machine.installed
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_names_the_verb(machine: Machine, verb: str) -> None:
     words = machine.run("make", "help").stdout
@@ -163,7 +199,7 @@ def test_help_names_the_verb(machine: Machine, verb: str) -> None:
 def test_demo_opens_no_window_where_there_is_none(
     machine: Machine, env: dict[str, str], headless: bool
 ) -> None:
-    machine.give("uname", "#!/bin/sh\necho Linux\n")
+    machine.give("uname", LINUX)
     assert ("--headless" in machine.run("make", "-n", "demo", **env).stdout) is headless
 
 

@@ -116,6 +116,19 @@ def test_wheel_holds_the_data(names: set[str]) -> None:
             assert file.relative_to(resources).as_posix() in names
     for package in ("diffseg", "diffseg_training", "napari_diffseg"):
         assert f"{package}/py.typed" in names
+    assert "napari_diffseg/napari.yaml" in names
+
+
+def test_napari_finds_the_plugin_in_the_installed_wheel(
+    site: Path, tmp_path: Path
+) -> None:
+    script = """
+from npe2 import PluginManifest
+manifest = PluginManifest.from_distribution("napari-diffseg")
+manifest.validate_imports()
+print(len(manifest.contributions.commands))
+"""
+    assert int(python("-W", "ignore", "-c", script, cwd=tmp_path, path=site)) > 5
 
 
 def test_wheel_holds_no_scaffolding(names: set[str]) -> None:
@@ -155,7 +168,9 @@ def test_entry_points_resolve_in_the_installed_wheel(
     script = """
 import json, sys
 from importlib.metadata import entry_points
-groups = "diffseg.commands", "diffseg.segmenters"
+groups = (
+    "diffseg.commands", "diffseg.segmenters", "diffseg.windows", "diffseg.benchmarks"
+)
 found = [point for group in groups for point in entry_points(group=group)]
 print(json.dumps({
     f"{point.group}:{point.name}": sys.modules[point.module].__file__
@@ -166,13 +181,16 @@ print(json.dumps({
     files = json.loads(python("-c", script, cwd=tmp_path, path=site).splitlines()[-1])
     assert "diffseg.commands:propose" in files
     assert "diffseg.commands:train" in files
+    assert "diffseg.commands:gui" in files
     assert "diffseg.segmenters:ensemdiff" in files
+    assert "diffseg.windows:napari" in files
+    assert "diffseg.benchmarks:window" in files
     for name, file in files.items():
         assert Path(file).is_relative_to(site), f"{name} comes from {file}"
 
 
 def test_installed_command_lists_its_subcommands(site: Path, tmp_path: Path) -> None:
     words = python(str(site / "bin" / "diffseg"), "--help", cwd=tmp_path, path=site)
-    for command in ("demo", "doctor", "info", "propose", "train", "evaluate"):
+    for command in ("demo", "doctor", "gui", "info", "propose", "train", "evaluate"):
         assert command in words
     assert "Cannot be loaded" not in words

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from diffseg.cli.app import main
-from diffseg.cli.bench import bench, iter_bench
+from diffseg.cli.bench import Part, bench, iter_bench, iter_window
 from diffseg.cli.benchmarks import Row, commands, proposals, published, table
 from diffseg.cli.benchmarks.arithmetic import flops_of, needed_flops
 from diffseg.cli.benchmarks.processes import (
@@ -315,16 +316,67 @@ def test_the_command_prints_rows_or_one_object(
         return [Row(what="over", ours=4, reference=2, settings=f"{device}")]
 
     monkeypatch.setattr("diffseg.cli.bench.iter_bench", measured)
-    bench(str(model.path), "cpu", json=True)
+    bench(str(model.path), "cpu", Part.MAIN, json=True)
     said = capsys.readouterr().out
     assert said.count("\n") == 1
     assert '"model": "tiny@1", "device": "cpu", "threads"' in said
     assert '"what": "over", "ours": 4, "reference": 2' in said
-    bench(str(model.path), "cpu", json=False)
+    bench(str(model.path), "cpu", Part.MAIN, json=False)
     said = capsys.readouterr().out
     assert "2.00 x" in said
     assert "tiny@1 on cpu" in said
     assert ("load average" in said) is hasattr(os, "getloadavg")
+
+
+class Registered:
+    """An entry point of another package's measurements."""
+
+    name = "window"
+
+    def __init__(self, rows: Callable[[str, str], Iterable[Row]]) -> None:
+        self.load = lambda: rows
+
+
+def register(monkeypatch: pytest.MonkeyPatch, rows: Callable[..., Iterable[Row]]):
+    monkeypatch.setattr("diffseg.cli.windows.missing_packages", tuple)
+    monkeypatch.setattr(
+        "diffseg.cli.bench.entry_points", lambda group: [Registered(rows)]
+    )
+
+
+def test_other_packages_add_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, lambda model, device: iter([Row(what=f"{model} {device}")]))
+    assert [row.what for row in run(iter_window("m", "cpu"))] == ["m cpu"]
+
+
+def test_a_window_without_a_screen_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_screen(model: str, device: str) -> Iterator[Row]:
+        raise UserError("no display, and Xvfb was not found")
+        yield
+
+    register(monkeypatch, no_screen)
+    (row,) = run(iter_window("m", "cpu"))
+    assert row.skipped == "no display, and Xvfb was not found."
+
+
+def test_a_window_that_is_not_installed_is_skipped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("diffseg.cli.windows.installed", lambda name: None)
+    (row,) = run(iter_window("m", "cpu"))
+    assert row.skipped is not None
+    assert "napari, qtpy, superqt, magicgui, PySide6 is not installed" in row.skipped
+    assert "napari-diffseg[gui]" in row.skipped
+
+
+def test_only_the_window(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(monkeypatch, lambda model, device: [Row(what="late", ours=0.01)])
+    monkeypatch.delattr("diffseg.cli.bench.iter_bench")
+    bench("hippocampus-mri", "cpu", Part.WINDOW, json=True)
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["what"] == "late"
 
 
 def test_help_has_an_example() -> None:

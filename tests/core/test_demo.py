@@ -1,7 +1,10 @@
 """The demo and its pictures: where left and right are, and what is written."""
 
 import json
+import subprocess
+import sys
 from importlib.util import find_spec
+from tempfile import TemporaryDirectory
 
 import nibabel as nib
 import numpy as np
@@ -24,7 +27,8 @@ from diffseg.domain import (
     StructureReport,
     TemplateBox,
 )
-from diffseg.volume import Affine, Volume
+from diffseg.errors import UserError
+from diffseg.volume import Affine, Volume, template
 
 TABLE = LabelTable(
     labels=(Label(name="anterior", value=1), Label(name="posterior", value=2))
@@ -198,17 +202,32 @@ def home(tmp_path_factory):
     return folder
 
 
+class Photographer:
+    """Stands in for the window that is photographed, or says why there is none."""
+
+    def __init__(self, monkeypatch):
+        self.trouble = None
+        monkeypatch.setattr("diffseg.cli.windows.picture_of_window", self)
+
+    def __call__(self, image, picture):
+        assert image.is_file()
+        if self.trouble:
+            raise self.trouble
+        picture.write_bytes(b"picture")
+
+
 @needs_template
 @pytest.mark.slow
 def test_the_demo_from_end_to_end(tmp_path, home, monkeypatch, capsys):
     monkeypatch.setenv("DIFFSEG_HOME", str(home))
+    photographer = Photographer(monkeypatch)
     out = tmp_path / "demo-out"
     assert main(["demo", "--headless", "--out", str(out)]) == 0
     said, err = capsys.readouterr()
     assert err == ""
     assert "left_hippocampus" in said
-    assert "window" not in said
-    assert sorted(path.name for path in out.iterdir()) == [
+    assert "warning" not in said
+    written = [
         "left_hippocampus.png",
         "mni152_t1.nii.gz",
         "mni152_t1_mask.nii.gz",
@@ -217,21 +236,28 @@ def test_the_demo_from_end_to_end(tmp_path, home, monkeypatch, capsys):
         "overview.png",
         "report.json",
         "right_hippocampus.png",
+        "screenshot.png",
     ]
+    assert sorted(path.name for path in out.iterdir()) == written
     report = json.loads((out / "report.json").read_text())
     assert report["model"]["version"] == "999.0"
+    assert "screenshot.png" in [one["name"] for one in report["files"]]
     assert [one["name"] for one in report["structures"]] == ["anterior", "posterior"]
     image = nib.load(out / "mni152_t1.nii.gz")
     mask = nib.load(out / "mni152_t1_mask.nii.gz")
     assert mask.shape == image.shape
     np.testing.assert_array_equal(mask.affine, image.affine)
 
-    # Once more, with a window that is not there: what we wrote is replaced.
-    assert main(["demo", "--out", str(out)]) == 0
-    assert "no window yet" in capsys.readouterr().out
+    # Once more, where there is no window: what we wrote is replaced, and said.
+    photographer.trouble = UserError("no window: napari is not installed")
+    assert main(["demo", "--headless", "--out", str(out)]) == 0
+    line = "warning: no screenshot.png: no window: napari is not installed"
+    assert line in capsys.readouterr().out
+    written.remove("screenshot.png")
+    assert sorted(path.name for path in out.iterdir()) == written
     # What somebody else put there is not.
     (out / "overview.png").write_text("mine")
-    assert main(["demo", "--out", str(out), "--json"]) == 2
+    assert main(["demo", "--headless", "--out", str(out), "--json"]) == 2
     said, err = capsys.readouterr()
     assert said == ""
     assert err.count("\n") == 1
@@ -239,9 +265,59 @@ def test_the_demo_from_end_to_end(tmp_path, home, monkeypatch, capsys):
     assert (out / "overview.png").read_text() == "mine"
 
 
-def test_the_demo_without_its_template_names_the_extra(tmp_path, monkeypatch, capsys):
-    from diffseg.segmenters import template
+@needs_template
+def test_the_demo_in_a_window(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DISPLAY", ":0")
+    opened = []
 
+    def open_window(images, *, propose=False, screenshot=None):
+        opened.append((images, propose, screenshot))
+
+    monkeypatch.setattr("diffseg.cli.windows.window_opener", lambda: open_window)
+    image = tmp_path / "out" / "window" / "mni152_t1.nii.gz"
+    for _ in range(2):  # the template that is there already is taken
+        assert main(["demo", "--out", str(tmp_path / "out")]) == 0
+        assert str(image.parent) in capsys.readouterr().out.replace("\n", "")
+    assert opened == [([str(image)], True, None)] * 2
+    assert image.read_bytes() == template.mni152_path().read_bytes()
+    image.write_bytes(b"mine")
+    assert main(["demo", "--out", str(tmp_path / "out")]) == 2
+    assert "mni152_t1.nii.gz is in the way" in capsys.readouterr().err
+    assert len(opened) == 2
+    assert image.read_bytes() == b"mine"
+
+
+def test_the_demo_in_a_window_needs_one(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    monkeypatch.setattr("diffseg.cli.windows.installed", lambda name: None)
+    assert main(["demo", "--out", str(out)]) == 2
+    said, err = capsys.readouterr()
+    assert (said, err.count("\n")) == ("", 1)
+    assert "napari-diffseg[gui]" in err
+    assert not out.exists()
+
+
+def test_the_demo_in_a_window_loads_no_torch():
+    script = """
+import sys
+sys.modules["torch"] = None
+from pathlib import Path
+from diffseg.cli import demo, windows
+windows.window_opener = lambda: lambda images, propose: print(images, propose)
+windows.check_display = lambda: None
+demo.show_demo(Path(sys.argv[1]))
+"""
+    if find_spec("nilearn") is None:
+        pytest.skip("nilearn, which holds the template, is absent")
+    with TemporaryDirectory() as folder:
+        run = subprocess.run(
+            [sys.executable, "-c", script, folder], capture_output=True, text=True
+        )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip().endswith("True")
+
+
+def test_the_demo_without_its_template_names_the_extra(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(template, "find_spec", lambda name: None)
     assert main(["demo", "--headless", "--out", str(tmp_path / "out")]) == 2
     said, err = capsys.readouterr()

@@ -157,7 +157,7 @@ def test_constant_and_flat_images_and_those_without_spacing_are_refused() -> Non
 
 
 def test_without_nilearn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffseg.segmenters.template.find_spec", lambda name: None)
+    monkeypatch.setattr("diffseg.volume.template.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"napari-diffseg\[demo\].*--roi"):
         mni152_path()
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import nn
 
-from diffseg.cli import main
 from diffseg.domain import (
     Label,
     LabelTable,
@@ -25,8 +24,7 @@ from diffseg.errors import UserError
 from diffseg.models import ModelFolder, find_model, save_model
 from diffseg.networks import build_network
 from diffseg.segmenters import Segmenter, load_segmenter
-from diffseg.segmenters.denoiser import Denoiser
-from diffseg.volume import Volume, write_float
+from diffseg.volume import Volume
 
 
 def why_not() -> str:
@@ -165,44 +163,27 @@ def need(segmenter: Segmenter, members: int) -> float:
 
 
 def test_out_of_memory_halves_the_batch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     segmenter = load_segmenter(random_model(tmp_path, 3).path, "cuda")
     expected = propose(segmenter, members=28)
     single, batch = need(segmenter, 2), need(segmenter, 28)  # members of two flips
     assert batch > 2 * single
     allow(math.sqrt(single * batch))
-    halved: list[int] = []
-    halve = Denoiser._halve
-
-    def watched(self: Denoiser, take: int, per_item: int, err: Exception) -> None:
-        halved.append(take)
-        halve(self, take, per_item, err)
-
-    monkeypatch.setattr(Denoiser, "_halve", watched)
+    request = Request(volume(), members=28, steps=2, seed=0)
     with caplog.at_level("WARNING"):
-        mask = propose(segmenter, members=28)
-    assert halved
-    assert halved[0] > 1
-    assert "out of memory" in caplog.text
-    assert float((mask == expected).mean()) >= 0.999
+        proposal = segmenter.propose(request)
+    assert "memory exhausted" in caplog.text
+    assert any("at once from here on" in line for line in proposal.warnings)
+    assert float((proposal.mask == expected).mean()) >= 0.999
 
 
-def test_too_little_for_one_tile_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = random_model(tmp_path, 3).path
-    propose(load_segmenter(folder, "cuda"), members=1)  # libraries' own memory
-    scan, image = volume(), tmp_path / "scan.nii.gz"
-    write_float(image, scan.data[0], scan.grid, scan.source)
+def test_too_little_for_one_tile_goes_on_on_the_cpu(tmp_path: Path) -> None:
+    segmenter = load_segmenter(random_model(tmp_path, 3).path, "cuda")
+    expected = propose(segmenter, members=2)  # and libraries' own memory
     gc.collect()
-    allow(8)
-    out = tmp_path / "out"
-    words = f"propose {image} --model {folder} --out {out} --device cuda"
-    assert main(words.split()) == 1
-    said, err = capsys.readouterr()
-    assert said == ""
-    assert err.count("\n") == 1
-    assert "memory" in err
-    assert "--device cpu" in err
-    assert not list(out.glob("*"))
+    allow(1)
+    request = Request(volume(), members=2, steps=2, seed=0)
+    proposal = segmenter.propose(request)
+    assert "on the CPU from here on" in proposal.warnings[-1]
+    assert float((proposal.mask == expected).mean()) >= 0.98

@@ -1,21 +1,33 @@
-"""``diffseg bench``: the main job's time and memory, as ratios with a roofline."""
+"""``diffseg bench``: time and memory of the main job and of the window."""
 
 from __future__ import annotations
 
 import os
 import platform
+from enum import StrEnum
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from diffseg.cli.output import emit, follow
+from diffseg.errors import UserError
 from diffseg.progress import Progress, Work
 
 if TYPE_CHECKING:
     from diffseg.cli.benchmarks import Row
 
 MODEL = "hippocampus-mri"
+GROUP = "diffseg.benchmarks"
 _MEASUREMENTS = 6
+
+
+class Part(StrEnum):
+    """What is measured."""
+
+    ALL = "all"
+    MAIN = "main"
+    WINDOW = "window"
 
 
 def bench(
@@ -25,9 +37,12 @@ def bench(
     device: Annotated[
         str, typer.Option(envvar="DIFFSEG_DEVICE", help="auto, cpu, cuda or mps.")
     ] = "auto",
+    only: Annotated[
+        Part, typer.Option(help="Only the main job, or only the window.")
+    ] = Part.ALL,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure time and memory of the main job, on this machine, in one run.
+    """Measure time and memory of the main job and the window, on this machine.
 
     Give it the machine alone: other work on the same cores changes every ratio.
     A limit that is broken is said in the table; it is not an error.
@@ -37,7 +52,11 @@ def bench(
     from diffseg.cli.benchmarks import table
 
     about = host(model, device)
-    rows = follow(iter_bench(model, device))
+    rows: list[Row] = []
+    if only is not Part.WINDOW:
+        rows += follow(iter_bench(model, device))
+    if only is not Part.MAIN:
+        rows += follow(iter_window(model, device))
     about["rows"] = [row.as_dict() for row in rows]
     emit(about, json, lambda: table(rows, _host_in_words(about)))
 
@@ -81,6 +100,33 @@ def iter_bench(model: str, device: str) -> Work[list[Row]]:
     rows += measure_whole_brain(folder, segmenter.device)
     yield Progress("measure", 5, _MEASUREMENTS, "memory of the GPU")
     rows.append(measure_gpu_memory(segmenter))
+    return rows
+
+
+def iter_window(model: str, device: str) -> Work[list[Row]]:
+    """Measure what other packages register, which is the window.
+
+    Where a window is not installed, or has no screen, a row says so.
+
+    Raises
+    ------
+    DiffsegError
+        It could not be measured.
+    """
+    from diffseg.cli.benchmarks import Row
+    from diffseg.cli.windows import INSTALL, missing_packages
+
+    lacking = missing_packages()
+    if lacking:
+        why = f"{', '.join(lacking)} is not installed; {INSTALL}."
+        return [Row(what="window", skipped=why)]
+    rows: list[Row] = []
+    for entry in entry_points(group=GROUP):
+        yield Progress("measure", message=entry.name)
+        try:
+            rows += entry.load()(model, device)
+        except UserError as error:
+            rows.append(Row(what=entry.name, skipped=f"{error}."))
     return rows
 
 

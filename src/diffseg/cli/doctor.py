@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from diffseg.cli.output import emit, follow
+from diffseg.cli.windows import (
+    BINDINGS,
+    check_display,
+    display,
+    installed,
+    window_opener,
+)
 from diffseg.errors import DiffsegError, UserError
 
 if TYPE_CHECKING:
@@ -19,7 +24,7 @@ if TYPE_CHECKING:
 
 PACKAGES = (
     "napari-diffseg", "numpy", "torch", "nibabel", "SimpleITK", "pydicom", "monai",
-    "diffusers", "nilearn", "napari", "PySide6",
+    "diffusers", "distributed", "nilearn", "napari", "qtpy", "PySide6", "PyQt6",
 )  # fmt: skip
 VARIABLES = ("HOME", "DATA", "OFFLINE", "ENGINE", "DEVICE")
 
@@ -40,7 +45,7 @@ def doctor(
         "platform": platform.platform(),
         **_device(),
         **_models(),
-        "display": _display(),
+        **_window(),
         "environment": _environment(),
         **_folders(),
         "selftest": _selftest() if selftest else None,
@@ -49,13 +54,7 @@ def doctor(
 
 
 def _versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return found
+    return {name: installed(name) for name in PACKAGES}
 
 
 def _device() -> dict[str, Any]:
@@ -124,11 +123,23 @@ def _models() -> dict[str, Any]:
     return {"models": models, "model_problems": broken}
 
 
-def _display() -> str | None:
-    """The display a window would open on; None where there is none."""
-    if sys.platform in ("win32", "darwin"):
-        return "native"
-    return os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY") or None
+def _window() -> dict[str, Any]:
+    """Where a window would open, with what, and why none can; no Qt is loaded."""
+    problem = None
+    try:
+        window_opener()
+        check_display()
+    except UserError as error:
+        problem = str(error)
+    except Exception as error:
+        problem = f"the window cannot be loaded: {type(error).__name__}"
+    there = [name for name in BINDINGS if installed(name)]
+    return {
+        "display": display(),
+        "qt_binding": os.environ.get("QT_API") or (there[0] if there else None),
+        "window": problem is None,
+        "window_problem": problem,
+    }
 
 
 def _environment() -> dict[str, str | None]:
@@ -217,4 +228,6 @@ def _in_words(value: Any) -> str:
         return "\n".join(str(item) for item in value)
     if isinstance(value, float):
         return f"{value:.2f}"
+    if isinstance(value, bool):
+        return "can open" if value else ""
     return "" if value is None else str(value)

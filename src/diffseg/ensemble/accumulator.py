@@ -105,11 +105,15 @@ class Accumulator:
         self._entropy += _fixed(entropy(member))
         self._member_classes.append(member.argmax(axis=0).astype(np.uint8))
 
+    def so_far(self) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Classes and uncertainty of `summary`, without the rest of its cost."""
+        probability = self._mean()
+        classes = probability.argmax(axis=0).astype(np.uint8)
+        return classes, normalised_entropy(probability)
+
     def summary(self) -> EnsembleSummary:
         """Consensus of the members added so far; `ValueError` without any."""
-        if not self._member_classes:
-            raise ValueError("no member was added")
-        probability = (self._probability / (_ONE * self.members)).astype(np.float32)
+        probability = self._mean()
         information = None
         if self.members > 1:
             mean_entropy = self._entropy / (_ONE * self.members)
@@ -122,6 +126,12 @@ class Accumulator:
             mutual_information=information,
             member_classes=np.stack(self._member_classes),
         )
+
+    def _mean(self) -> NDArray[np.float32]:
+        if not self._member_classes:
+            raise ValueError("no member was added")
+        mean = self._probability / (_ONE * self.members)
+        return mean.astype(np.float32)
 
 
 def consensus(members: Iterable[NDArray[np.floating[Any]]]) -> EnsembleSummary:

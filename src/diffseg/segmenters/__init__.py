@@ -5,10 +5,11 @@ model of that method is loaded.
 """
 
 from diffseg.segmenters.base import Segmenter, load_segmenter
-from diffseg.segmenters.device import resolve_device
+from diffseg.segmenters.device import describe, resolve_device, why_cpu
 from diffseg.segmenters.intensity import finite, normalise
-from diffseg.segmenters.pipeline import Host, MemberSource, iter_propose_with
+from diffseg.segmenters.pipeline import Host, iter_propose_with
 from diffseg.segmenters.preparation import Frame, Prepared, frame_of, prepare, restore
+from diffseg.segmenters.source import MemberSource, Slab
 
 __all__ = [
     "Frame",
@@ -16,6 +17,8 @@ __all__ = [
     "MemberSource",
     "Prepared",
     "Segmenter",
+    "Slab",
+    "describe",
     "finite",
     "frame_of",
     "iter_propose_with",
@@ -24,4 +27,5 @@ __all__ = [
     "prepare",
     "resolve_device",
     "restore",
+    "why_cpu",
 ]

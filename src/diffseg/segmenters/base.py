@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -11,7 +12,8 @@ from diffseg.errors import UserError
 from diffseg.models import ModelFolder, find_model
 from diffseg.progress import Work
 from diffseg.segmenters.device import resolve_device
-from diffseg.segmenters.pipeline import Host, MemberSource
+from diffseg.segmenters.intensity import Floats
+from diffseg.segmenters.pipeline import Host
 
 GROUP = "diffseg.segmenters"
 
@@ -38,9 +40,10 @@ class Segmenter(Protocol):
 class Drawing(Segmenter, Protocol):
     """A segmenter that can also be asked for the members of a prepared image."""
 
-    @property
-    def draw(self) -> MemberSource:
-        """Draw members, as the pipeline does."""
+    def draw(
+        self, image: Floats, *, members: int, steps: int, seed: int
+    ) -> Iterator[Floats]:
+        """Yield each member's probabilities (K, Z, Y, X) of an image (C, Z, Y, X)."""
 
 
 class Method(Protocol):

@@ -17,7 +17,10 @@ from diffseg.models import ModelFolder, load_weights
 from diffseg.networks import build_network, fast_layout
 from diffseg.networks.compact_unet import CompactUNet
 from diffseg.progress import Work, run
+from diffseg.segmenters.drawing import whole_members
+from diffseg.segmenters.members import BLOCK_VOXELS
 from diffseg.segmenters.pipeline import Host, iter_propose_with
+from diffseg.segmenters.source import MemberSource
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,14 +50,29 @@ class CompactSegmenter(ABC):
         return self.host.device
 
     @abstractmethod
+    def source(self, *, block_voxels: int = BLOCK_VOXELS) -> MemberSource:
+        """Return what draws the members of one request.
+
+        Parameters
+        ----------
+        block_voxels : int
+            Of the slices that a network over 2 dimensions finishes together.
+        """
+
+    def evaluations(self, members: int, steps: int) -> tuple[int, int]:
+        """How many members differ, and how often a noisy mask is evaluated."""
+        return members, members * steps
+
     def draw(
         self, image: NDArray[np.float32], *, members: int, steps: int, seed: int
     ) -> Iterator[NDArray[np.float32]]:
-        """Members (K, Z, Y, X) of one prepared image (C, Z, Y, X), one by one."""
+        """Whole members (K, Z, Y, X) of one prepared image (C, Z, Y, X), in turn."""
+        source = self.source(block_voxels=image.size)
+        return whole_members(source(image, members=members, steps=steps, seed=seed))
 
     def iter_propose(self, request: Request) -> Work[Proposal]:
         """Answer a request piece by piece; closing the generator cancels."""
-        return iter_propose_with(self.card, self.draw, request, self.host)
+        return iter_propose_with(self.card, self.source(), request, self.host)
 
     def propose(self, request: Request) -> Proposal:
         """Answer a request here and now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -102,6 +102,26 @@ def compose(answers: Sequence[Answer], grid: Grid) -> Composed:
     if first.mutual_information is not None:
         mean = float(information[best >= 0].mean(dtype=np.float64))
     return Composed(classes, probability, uncertainty, member_classes, union, mean)
+
+
+def joined(
+    parts: Sequence[tuple[Region, EnsembleSummary]], region: Region
+) -> EnsembleSummary:
+    """Lay summaries of boxes that make up `region` side by side."""
+    if len(parts) == 1:
+        return parts[0][1]
+    first = parts[0][1]
+
+    def laid(name: str) -> Any:
+        one = getattr(first, name)
+        if one is None:
+            return None
+        whole = np.empty((*one.shape[:-3], *region.shape), dtype=one.dtype)
+        for box, summary in parts:
+            whole[(..., *_within(box, region))] = getattr(summary, name)
+        return whole
+
+    return EnsembleSummary(*(laid(field.name) for field in fields(EnsembleSummary)))
 
 
 def around(regions: Sequence[Region]) -> Region:

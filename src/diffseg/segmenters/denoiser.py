@@ -1,13 +1,14 @@
 """A network as a function of a noisy field, whatever its dimensions and tiles.
 
-Image features are computed once and kept; noisy masks of any number of members go
-through in batches over members (3D) or members x slices (2D).
+Image features are computed once and kept, as far as they fit into memory; noisy masks
+of any number of members go through in batches over members (3D) or members x slices
+(2D).
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Generator, Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -17,14 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from diffseg.errors import DiffsegError
 from diffseg.networks import fast_layout
 from diffseg.networks.compact_unet import CompactUNet, ImageFeatures
+from diffseg.segmenters.means import Means, first_means
 
-_LOG = logging.getLogger(__name__)
-
-# Voxels of noisy masks that go through the network at once: what bounds memory.
-BATCH_VOXELS = 1_000_000
+Evaluation = Generator[None, None, Tensor]
+"""Yields None between evaluations of a network, and returns probabilities."""
 
 
 def tile_starts(size: int, tile: int) -> list[int]:
@@ -49,15 +48,16 @@ def padded(size: Sequence[int], multiple: int) -> list[int]:
     return [max(1, -(-n // multiple)) * multiple for n in size]
 
 
-def with_context(image: Tensor, context: int) -> Tensor:
+def with_context(image: Tensor, context: int, planes: range | None = None) -> Tensor:
     """Slices with their neighbours as channels: (C, Z, Y, X) -> (Z, C(2c+1), Y, X).
 
-    Beyond the first and last slice, that slice stands in for its neighbours.
+    Beyond the first and last slice, that slice stands in for its neighbours. Of
+    `planes`, where they are given, and else of all slices.
     """
-    planes = image.shape[1]
+    last = image.shape[1] - 1
+    index = torch.tensor(planes if planes is not None else range(last + 1))
     offsets = range(-context, context + 1)
-    index = torch.arange(planes)
-    stack = [image[:, (index + o).clamp(0, planes - 1)] for o in offsets]
+    stack = [image[:, (index + o).clamp(0, last)] for o in offsets]
     return torch.cat(stack).movedim(1, 0)
 
 
@@ -66,13 +66,20 @@ class Denoiser:
 
     Parameters
     ----------
+    network : CompactUNet
+        On `device`; what it computes in is the type of its weights.
     image : (C, Z, Y, X) float32 ndarray
         Prepared image.
+    device : str
     context : int
         Neighbour slices on each side for a 2D network.
+    planes : range, optional
+        The slices to answer for, of a 2D network; all without it.
     tile : sequence of int or None
         Largest input; larger fields are covered by overlapping tiles whose
         probabilities are blended, at every step, so that members stay coherent.
+    means : Means, optional
+        The other limits; those of the device without it. `tile` is not read from it.
     """
 
     def __init__(
@@ -82,53 +89,62 @@ class Denoiser:
         device: str,
         *,
         context: int = 0,
+        planes: range | None = None,
         tile: Sequence[int] | None = None,
-        batch_voxels: int = BATCH_VOXELS,
+        means: Means | None = None,
     ) -> None:
         self.network = network
         self.device = device
-        self.shape = image.shape[1:]
-        self.batch_voxels = batch_voxels
-        dims = network.dims
+        self.means = means or first_means(device, torch.float32, tile)
+        self._dtype = next(network.parameters()).dtype
         array = torch.from_numpy(np.ascontiguousarray(image))
-        self._images = array[None] if dims == 3 else with_context(array, context)
+        planes = planes or range(image.shape[1])
+        flat = network.dims == 2
+        self._images = with_context(array, context, planes) if flat else array[None]
         sizes = self._images.shape[2:]
-        limit = tuple(tile) if tile else tuple(sizes)
-        self._tile = tuple(
-            min(a, b)
-            for a, b in zip(
-                padded(sizes, network.multiple),
-                padded(limit, network.multiple),
-                strict=True,
-            )
-        )
+        whole = padded(sizes, network.multiple)
+        limit = padded(tile or sizes, network.multiple)
+        self.tile = tuple(min(a, b) for a, b in zip(whole, limit, strict=True))
+        self.last_batch = 1  # how much was, or was to be, computed at once last
         self._features: dict[tuple[int, ...], ImageFeatures] = {}
-        self._weight = tile_weight(self._tile)
+        self._kept_bytes = 0
+        self._weight = tile_weight(self.tile)
 
     def __call__(self, noisy: Tensor, t: Tensor) -> Tensor:
         """Probabilities (M, K, Z, Y, X) of fields of that shape at timesteps (M,)."""
+        work = self.evaluate(noisy, t)
+        while True:
+            try:
+                next(work)
+            except StopIteration as stop:
+                answer: Tensor = stop.value
+                return answer
+
+    def evaluate(self, noisy: Tensor, t: Tensor) -> Evaluation:
+        """Answer as a call does, but stop for breath after every evaluation."""
         if self.network.dims == 3:
-            return self._blended(noisy, t)
+            return (yield from self._blended(noisy, t))
         members, _, planes = noisy.shape[:3]
         flat = noisy.movedim(2, 1).flatten(0, 1)  # [M*Z, K, Y, X]
-        out = self._blended(flat, t.repeat_interleave(planes))
+        out = yield from self._blended(flat, t.repeat_interleave(planes))
         return out.reshape(members, planes, *out.shape[1:]).movedim(1, 2)
 
     def _tiles(self, sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
-        pairs = zip(sizes, self._tile, strict=True)
+        pairs = zip(sizes, self.tile, strict=True)
         return product(*(tile_starts(n, tile) for n, tile in pairs))
 
-    def _blended(self, noisy: Tensor, t: Tensor) -> Tensor:
+    def _blended(self, noisy: Tensor, t: Tensor) -> Evaluation:
         sizes = noisy.shape[2:]
         total = torch.zeros_like(noisy)
         weights = torch.zeros(tuple(sizes))
         for start in self._tiles(sizes):
             box = tuple(
                 slice(a, min(a + n, size))
-                for a, n, size in zip(start, self._tile, sizes, strict=True)
+                for a, n, size in zip(start, self.tile, sizes, strict=True)
             )
             kept = tuple(slice(0, s.stop - s.start) for s in box)
-            part = self._in_batches(self._fit(noisy[_within(box)]), t, start)
+            field = self._fit(noisy[_within(box)])
+            part = yield from self._in_batches(field, t, start)
             weight = self._weight[kept]
             total[_within(box)] += weight * part[_within(kept)]
             weights[box] += weight
@@ -136,39 +152,24 @@ class Denoiser:
 
     def _fit(self, field: Tensor) -> Tensor:
         """Pad a field at its far ends with zeros to the tile's size."""
-        pairs = zip(field.shape[2:], self._tile, strict=True)
+        pairs = zip(field.shape[2:], self.tile, strict=True)
         missing = [tile - n for n, tile in pairs]
         amounts = [amount for m in reversed(missing) for amount in (0, m)]
         return functional.pad(field, amounts)
 
-    def _in_batches(self, noisy: Tensor, t: Tensor, start: tuple[int, ...]) -> Tensor:
+    def _in_batches(
+        self, noisy: Tensor, t: Tensor, start: tuple[int, ...]
+    ) -> Evaluation:
         """Probabilities of one tile for all members, batch by batch."""
-        per_item = int(np.prod(noisy.shape[2:]))
+        features = yield from self._encoded(start)
         out = torch.empty_like(noisy)
-        done = 0
-        while done < len(noisy):
-            take = min(max(1, self.batch_voxels // per_item), len(noisy) - done)
-            part = slice(done, done + take)
-            try:
-                features = self._encoded(start)
-                out[part] = self._probabilities(noisy[part], t[part], features, part)
-            except torch.OutOfMemoryError as err:
-                self._halve(take, per_item, err)
-                continue
-            done += take
+        most = self.means.most(math.prod(self.tile))
+        for done in range(0, len(noisy), most):
+            part = slice(done, min(done + most, len(noisy)))
+            self.last_batch = part.stop - part.start
+            out[part] = self._probabilities(noisy[part], t[part], features, part)
+            yield
         return out
-
-    def _halve(self, take: int, per_item: int, err: Exception) -> None:
-        if take == 1:
-            raise DiffsegError(
-                f"the memory of {self.device} is exhausted by one tile of "
-                f"{'x'.join(map(str, self._tile))} voxels; use --device cpu or a "
-                "smaller --roi"
-            ) from err
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        self.batch_voxels = (take // 2) * per_item
-        _LOG.warning("out of memory: %d noisy masks at once from here on", take // 2)
 
     def _probabilities(
         self, noisy: Tensor, t: Tensor, features: ImageFeatures, part: slice
@@ -182,20 +183,26 @@ class Denoiser:
     def _placed(self, batch: Tensor) -> Tensor:
         """A batch on the device, in the layout that convolutions run fastest in."""
         layout = fast_layout(self.network.dims)
-        return batch.to(self.device).contiguous(memory_format=layout)
+        return batch.to(self.device, self._dtype).contiguous(memory_format=layout)
 
-    def _encoded(self, start: tuple[int, ...]) -> ImageFeatures:
-        """Image features of a tile; computed at its first use."""
-        if start not in self._features:
-            box = tuple(slice(a, a + n) for a, n in zip(start, self._tile, strict=True))
-            tiles = self._fit(self._images[_within(box)])
-            per_item = int(np.prod(tiles.shape[2:]))
-            chunk = max(1, self.batch_voxels // (4 * per_item))
-            parts = [
-                self.network.encode(self._placed(c)) for c in torch.split(tiles, chunk)
-            ]
-            self._features[start] = _joined(parts)
-        return self._features[start]
+    def _encoded(self, start: tuple[int, ...]) -> Generator[None, None, ImageFeatures]:
+        """Image features of a tile; kept from its first use on, if there is room."""
+        if start in self._features:
+            return self._features[start]
+        box = tuple(slice(a, a + n) for a, n in zip(start, self.tile, strict=True))
+        tiles = self._fit(self._images[_within(box)])
+        chunk = max(1, self.means.most(math.prod(self.tile)) // 4)
+        parts: list[ImageFeatures] = []
+        for images in torch.split(tiles, chunk):
+            self.last_batch = len(images)
+            parts.append(self.network.encode(self._placed(images)))
+            yield
+        features = _joined(parts)
+        size = _bytes_of(features)
+        if self._kept_bytes + size <= self.means.kept_bytes:
+            self._features[start] = features
+            self._kept_bytes += size
+        return features
 
 
 def _within(box: tuple[slice, ...]) -> Any:
@@ -211,6 +218,11 @@ def _joined(parts: list[ImageFeatures]) -> ImageFeatures:
     )
     fine, coarse = (torch.cat([p.logits[i] for p in parts]) for i in (0, 1))
     return ImageFeatures(maps, (fine, coarse))
+
+
+def _bytes_of(features: ImageFeatures) -> int:
+    tensors = (*features.maps, *features.logits)
+    return sum(one.numel() * one.element_size() for one in tensors)
 
 
 def _select(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from diffseg.errors import UserError
 
@@ -36,6 +37,58 @@ def resolve_device(name: str = "auto") -> str:
             "use --device cpu or auto"
         )
     return wish
+
+
+def why_cpu() -> str | None:
+    """Why no GPU is used; None where ``auto`` takes one."""
+    if resolve_device("auto") != "cpu":
+        return None
+    if os.environ.get("DIFFSEG_DEVICE") == "cpu":
+        return "DIFFSEG_DEVICE is set to cpu"
+    kind = "mps" if sys.platform == "darwin" else "cuda"
+    return _why_not(kind) or f"{kind} is there, but cpu was asked for"
+
+
+def describe(device: str) -> tuple[str, int]:
+    """Name of a device in words, and its free memory in bytes.
+
+    Parameters
+    ----------
+    device : {"cpu", "cuda", "mps"}
+        As `resolve_device` gives it.
+    """
+    return _name(device), free_memory(device)
+
+
+def free_memory(device: str) -> int:
+    """Memory in bytes that can still be had on a device."""
+    import psutil  # type: ignore[import-untyped]
+    import torch
+
+    if device == "cuda" and torch.cuda.is_available():
+        free, _ = torch.cuda.mem_get_info()
+        # What torch holds in reserve is free as well.
+        return int(free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())
+    # MPS shares the memory of the machine.
+    return int(psutil.virtual_memory().available)
+
+
+def _name(device: str) -> str:
+    import torch
+
+    if device == "cuda":
+        return str(torch.cuda.get_device_name())
+    if device == "mps":
+        return "Apple GPU"
+    cores = _cores()
+    return f"{cores} CPU core{'' if cores == 1 else 's'}"
+
+
+def _cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _why_not(kind: str) -> str | None:

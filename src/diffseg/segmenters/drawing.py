@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -23,7 +22,10 @@ from diffseg.diffusion import (
 from diffseg.diffusion.samplers import Chain, Denoise, Noise
 from diffseg.domain import ModelCard, Sampling
 from diffseg.networks.compact_unet import CompactUNet
-from diffseg.segmenters.denoiser import BATCH_VOXELS, Denoiser
+from diffseg.segmenters.denoiser import Denoiser, Evaluation
+from diffseg.segmenters.members import BLOCK_VOXELS, Members
+from diffseg.segmenters.noise import StackNoise
+from diffseg.segmenters.source import Drawn, Slab
 
 
 def restart_levels(
@@ -53,14 +55,62 @@ def chain(
     return dpm_solver_pp(denoise, noise, schedule, steps)
 
 
-def flipped(array: NDArray[np.float32], axes: Sequence[int]) -> NDArray[np.float32]:
-    """Flip a (C, Z, Y, X) array along spatial axes (0 is Z)."""
-    spatial = tuple(axis + 1 for axis in axes)
-    # A copy: NumPy calls a flipped axis of length 1 contiguous, torch refuses it.
-    return np.flip(array, spatial).copy() if spatial else array
+class Ensemble:
+    """Members of a diffusion model: a `MemberSource`; make one for every request.
+
+    Their noise follows from the seed and the member alone: neither the batch nor
+    the block nor the number of members changes it.
+
+    Parameters
+    ----------
+    network : CompactUNet
+    card : ModelCard
+    device : str
+    batch_voxels, block_voxels : int, optional
+        See `Members`.
+    """
+
+    def __init__(
+        self,
+        network: CompactUNet,
+        card: ModelCard,
+        device: str,
+        *,
+        batch_voxels: int | None = None,
+        block_voxels: int = BLOCK_VOXELS,
+    ) -> None:
+        self._network, self._sampling = network, card.sampling
+        self._members = Members(
+            network,
+            card,
+            device,
+            batch_voxels=batch_voxels,
+            block_voxels=block_voxels,
+        )
+
+    def __call__(
+        self, image: NDArray[np.float32], *, members: int, steps: int, seed: int
+    ) -> Iterator[Drawn]:
+        """Draw members (K, Z, Y, X) of one prepared image (C, Z, Y, X)."""
+        sampling, shape = self._sampling, image.shape[1:]
+        correlation = sampling.slice_correlation
+        plane = (self._network.classes, *shape[1:])
+        stack = StackNoise(seed, plane, correlation)
+
+        def noise(mine: Sequence[int], planes: range, draw: int) -> Tensor:
+            if self._network.dims == 2:
+                return stack(mine, draw, planes)
+            whole = (self._network.classes, *shape)
+            return member_noise(
+                seed, mine, draw, whole, slice_axis=1, correlation=correlation
+            )
+
+        def answer(denoiser: Denoiser, mine: Sequence[int], on: range) -> Evaluation:
+            return _last(sampling, steps, denoiser, partial(noise, mine, on))
+
+        return self._members.draw(image, members, answer)
 
 
-@torch.inference_mode()
 def draw_members(
     network: CompactUNet,
     card: ModelCard,
@@ -70,13 +120,9 @@ def draw_members(
     members: int,
     steps: int,
     seed: int,
-    batch_voxels: int = BATCH_VOXELS,
+    batch_voxels: int | None = None,
 ) -> Iterator[NDArray[np.float32]]:
-    """Draw an ensemble of a diffusion model, member by member.
-
-    Member m sees the image flipped by the card's m-th test-time flip, in turn, and
-    noise that follows from the seed and m alone: neither the batch nor the number
-    of members changes it.
+    """Draw an ensemble of a diffusion model, whole member by whole member.
 
     Parameters
     ----------
@@ -88,55 +134,41 @@ def draw_members(
     (K, Z, Y, X) float32 ndarray
         Class probabilities of one member, background first.
     """
-    preparation = card.preparation
-    shape = (network.classes, *image.shape[1:])
-    flips = preparation.flips
-    together = len(flips) * max(1, batch_voxels // int(np.prod(image.shape[1:])))
-    denoisers = [
-        Denoiser(
-            network,
-            flipped(image, flip),
-            device,
-            context=preparation.context,
-            tile=preparation.tile,
-            batch_voxels=batch_voxels,
-        )
-        for flip in flips
-    ]
-    for start in range(0, members, together):
-        group = range(start, min(members, start + together))
-        drawn: dict[int, NDArray[np.float32]] = {}
-        for turn, flip in enumerate(flips):
-            mine = [m for m in group if m % len(flips) == turn]
-            if mine:
-                noise = partial(
-                    _noise, seed, mine, shape, card.sampling.slice_correlation
-                )
-                answers = _last(card.sampling, steps, denoisers[turn], noise).numpy()
-                for member, answer in zip(mine, answers, strict=True):
-                    drawn[member] = flipped(answer, flip)
-        for member in group:
-            yield drawn.pop(member)
-
-
-def _noise(
-    seed: int,
-    members: Sequence[int],
-    shape: Sequence[int],
-    correlation: float,
-    draw: int,
-) -> Tensor:
-    return member_noise(
-        seed, members, draw, shape, slice_axis=1, correlation=correlation
+    ensemble = Ensemble(
+        network,
+        card,
+        device,
+        batch_voxels=batch_voxels,
+        block_voxels=image.size,
     )
+    return whole_members(ensemble(image, members=members, steps=steps, seed=seed))
 
 
-def _last(sampling: Sampling, steps: int, denoiser: Denoiser, noise: Noise) -> Tensor:
+def whole_members(drawn: Iterable[Drawn]) -> Iterator[NDArray[np.float32]]:
+    """The members among what a source yields that does not cut them."""
+    for piece in drawn:
+        if isinstance(piece, Slab):
+            yield piece.probability
+        elif isinstance(piece, np.ndarray):
+            yield piece
+
+
+def _last(
+    sampling: Sampling, steps: int, denoiser: Denoiser, noise: Noise
+) -> Evaluation:
     """Probabilities at the end of a chain over masks in [-1, 1]: (M, K, Z, Y, X)."""
     schedule = noise_schedule(sampling.schedule, sampling.timesteps)
+    asked: list[tuple[Tensor, Tensor]] = []
 
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
-        return 2 * denoiser(x, t) - 1
+    # A sampler yields every estimate before it goes on from it. So the estimate may
+    # be promised first, and filled in, breath by breath, when the sampler yields it.
+    def promised(x: Tensor, t: Tensor) -> Tensor:
+        asked.append((x, t))
+        return torch.empty_like(x)
 
-    estimates = chain(sampling, schedule, steps, denoise, noise)
-    return (deque(estimates, maxlen=1).pop() + 1) / 2
+    estimate: Tensor | None = None
+    for estimate in chain(sampling, schedule, steps, promised, noise):
+        probabilities = yield from denoiser.evaluate(*asked.pop())
+        torch.sub(2 * probabilities, 1, out=estimate)
+    assert estimate is not None
+    return (estimate + 1) / 2

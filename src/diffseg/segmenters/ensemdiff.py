@@ -7,13 +7,10 @@ binary ones, and answers in one or a few steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import numpy as np
-from numpy.typing import NDArray
-
 from diffseg.segmenters.compact import CompactSegmenter
-from diffseg.segmenters.drawing import draw_members
+from diffseg.segmenters.drawing import Ensemble
+from diffseg.segmenters.members import BLOCK_VOXELS
+from diffseg.segmenters.source import MemberSource
 
 
 class EnsemDiff(CompactSegmenter):
@@ -21,16 +18,6 @@ class EnsemDiff(CompactSegmenter):
 
     __slots__ = ()
 
-    def draw(
-        self, image: NDArray[np.float32], *, members: int, steps: int, seed: int
-    ) -> Iterator[NDArray[np.float32]]:
-        """Members (K, Z, Y, X) of one prepared image (C, Z, Y, X), one by one."""
-        return draw_members(
-            self.network,
-            self.card,
-            image,
-            self.device,
-            members=members,
-            steps=steps,
-            seed=seed,
-        )
+    def source(self, *, block_voxels: int = BLOCK_VOXELS) -> MemberSource:
+        """Return what draws the members of one request."""
+        return Ensemble(self.network, self.card, self.device, block_voxels=block_voxels)

@@ -6,15 +6,18 @@ them and changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from diffseg.domain import ModelCard
+from diffseg.networks.compact_unet import CompactUNet
 from diffseg.segmenters.compact import CompactSegmenter
-from diffseg.segmenters.denoiser import Denoiser
-from diffseg.segmenters.drawing import flipped
+from diffseg.segmenters.denoiser import Denoiser, Evaluation
+from diffseg.segmenters.members import BLOCK_VOXELS, Members
+from diffseg.segmenters.source import Drawn, MemberSource, Slab
 
 
 class FeedForward(CompactSegmenter):
@@ -22,31 +25,49 @@ class FeedForward(CompactSegmenter):
 
     __slots__ = ()
 
-    def draw(
-        self, image: NDArray[np.float32], *, members: int, steps: int, seed: int
-    ) -> Iterator[NDArray[np.float32]]:
-        """Members (K, Z, Y, X) of one prepared image (C, Z, Y, X), one by one."""
-        del steps, seed  # nothing is drawn and nothing repeated
-        flips = self.card.preparation.flips
-        answers: dict[int, NDArray[np.float32]] = {}
-        for member in range(members):
-            turn = member % len(flips)
-            if turn not in answers:
-                answers[turn] = self._answer(image, flips[turn])
-            yield answers[turn]
+    def source(self, *, block_voxels: int = BLOCK_VOXELS) -> MemberSource:
+        """Return what draws the members of one request."""
+        return Flips(self.network, self.card, self.device, block_voxels=block_voxels)
 
-    @torch.inference_mode()
-    def _answer(
-        self, image: NDArray[np.float32], flip: tuple[int, ...]
-    ) -> NDArray[np.float32]:
-        preparation = self.card.preparation
-        denoiser = Denoiser(
-            self.network,
-            flipped(image, flip),
-            self.device,
-            context=preparation.context,
-            tile=preparation.tile,
-        )
-        nothing = torch.zeros(1, self.network.classes, *image.shape[1:])
-        last = torch.full((1,), self.card.sampling.timesteps - 1)
-        return flipped(denoiser(nothing, last)[0].numpy(), flip)
+    def evaluations(self, members: int, steps: int) -> tuple[int, int]:
+        """How many members differ, and how often a mask is evaluated."""
+        del steps
+        different = min(members, len(self.card.preparation.flips))
+        return different, different
+
+
+class Flips:
+    """Answers to the flipped image: a `MemberSource`; make one for every request."""
+
+    def __init__(
+        self,
+        network: CompactUNet,
+        card: ModelCard,
+        device: str,
+        *,
+        block_voxels: int = BLOCK_VOXELS,
+    ) -> None:
+        self._card, self._classes = card, network.classes
+        self._members = Members(network, card, device, block_voxels=block_voxels)
+
+    def __call__(
+        self, image: NDArray[np.float32], *, members: int, steps: int, seed: int
+    ) -> Iterator[Drawn]:
+        """Draw members (K, Z, Y, X) of one prepared image (C, Z, Y, X)."""
+        del steps, seed  # nothing is drawn and nothing repeated
+        sizes, t = image.shape[2:], self._card.sampling.timesteps - 1
+
+        def answer(denoiser: Denoiser, mine: Sequence[int], on: range) -> Evaluation:
+            nothing = torch.zeros(len(mine), self._classes, len(on), *sizes)
+            return denoiser.evaluate(nothing, torch.full((len(mine),), t))
+
+        different = min(members, len(self._card.preparation.flips))
+        block: list[Slab] = []
+        for piece in self._members.draw(image, different, answer):
+            yield piece
+            if isinstance(piece, Slab):
+                block.append(piece)
+            if len(block) == different:
+                for member in range(different, members):
+                    yield block[member % different]
+                block.clear()

@@ -4,41 +4,25 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffseg.domain import ModelCard, Proposal, Provenance, Request
-from diffseg.ensemble import Accumulator, EnsembleSummary, forbid
-from diffseg.errors import DiffsegError
+from diffseg.ensemble import EnsembleSummary
 from diffseg.progress import Progress, Work
 from diffseg.segmenters.checks import absent_classes, check_request, missed_labels
 from diffseg.segmenters.composing import Answer, compose, in_values, on_grid
-from diffseg.segmenters.intensity import Floats
-from diffseg.segmenters.preparation import Prepared, frame_of, prepare, restore
+from diffseg.segmenters.gathering import Expected, Gathering, Pace, units_of
+from diffseg.segmenters.preparation import Frame, Prepared, frame_of, prepare
 from diffseg.segmenters.regions import Place, places
+from diffseg.segmenters.source import MEMORY, MemberSource, Slab
 
-
-class MemberSource(Protocol):
-    """Draws members of an ensemble for a prepared image."""
-
-    def __call__(
-        self, image: Floats, *, members: int, steps: int, seed: int
-    ) -> Iterator[Floats]:
-        """Yield each member's class probabilities, in order of member index.
-
-        Parameters
-        ----------
-        image : (C, Z, Y, X) float32 ndarray
-
-        Yields
-        ------
-        (K, Z, Y, X) float32 ndarray in [0, 1], background first, summing to 1.
-        """
+_END = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +64,32 @@ class _Plan:
     absent: tuple[int, ...]
 
 
+@dataclass(slots=True)
+class _Tour:
+    """The way from place to place: how far it is, and what was noticed."""
+
+    plan: _Plan
+    clock: _Clock
+    warnings: list[str]
+    total: int
+    done: int = 0
+
+    def progress(self, place: Place, here: int) -> Progress:
+        return Progress("sample", self.done + here, self.total, place.name)
+
+    def note(self, progress: Progress) -> None:
+        if progress.stage == MEMORY:
+            self.warnings.append(progress.message)
+
+
+def _tour(
+    plan: _Plan, looked_at: Sequence[Place], clock: _Clock, warnings: list[str]
+) -> _Tour:
+    frames = (_frame(plan, place) for place in looked_at)
+    units = sum(units_of(plan.card, frame) for frame in frames)
+    return _Tour(plan, clock, warnings, plan.members * units)
+
+
 def iter_propose_with(
     card: ModelCard, draw: MemberSource, request: Request, host: Host
 ) -> Work[Proposal]:
@@ -87,6 +97,8 @@ def iter_propose_with(
 
     Regions are handled one after another, so that a whole head never exists as
     members x classes x voxels. Closing the generator cancels; nothing is written.
+    What is finished is shown: of a network over 2 dimensions slices, one after
+    another, over 3 dimensions what the members so far say together.
 
     Parameters
     ----------
@@ -98,7 +110,9 @@ def iter_propose_with(
     Yields
     ------
     Progress
-        Stages ``prepare`` (regions) and ``sample`` (members over all regions).
+        Stages ``prepare`` (regions) and ``sample`` (members over all regions, or
+        members x slices), and ``memory`` where it is exhausted: its message is also
+        a warning of the proposal. Among them `diffseg.domain.preview.Preview`.
 
     Returns
     -------
@@ -116,22 +130,20 @@ def iter_propose_with(
     with clock.stage("prepare"):
         warnings = [*request.volume.warnings, *check_request(card, request)]
         looked_at, doubts = places(card, request)
-    warnings += doubts
-    plan = _plan(card, request)
-    total = plan.members * len(looked_at)
+    tour = _tour(_plan(card, request), looked_at, clock, [*warnings, *doubts])
     answers: list[Answer] = []
     for index, place in enumerate(looked_at):
         yield Progress("prepare", index, len(looked_at), place.name)
         with clock.stage("prepare"):
-            prepared = _prepared(plan, place, voxels)
-        warnings += prepared.warnings
-        yield Progress("sample", index * plan.members, total, place.name)
-        summary = yield from _sampled(
-            plan, place, prepared, draw, clock, index * plan.members, total
-        )
+            prepared = _prepared(tour.plan, place, voxels)
+        tour.warnings += prepared.warnings
+        yield tour.progress(place, 0)
+        summary = yield from _sampled(tour, place, prepared, draw)
         answers.append(Answer(place, summary))
     with clock.stage("sample"):
-        proposal = _proposal(plan, answers, host, warnings)
+        # Of two places with the same trouble one line is enough.
+        warnings = list(dict.fromkeys(tour.warnings))
+        proposal = _proposal(tour.plan, answers, host, warnings)
     clock.seconds["load"] += host.load_seconds
     provenance = replace(proposal.provenance, seconds=clock.seconds)
     return replace(proposal, provenance=provenance)
@@ -157,52 +169,53 @@ def _plan(card: ModelCard, request: Request) -> _Plan:
     )
 
 
+def _frame(plan: _Plan, place: Place) -> Frame:
+    grid = plan.request.volume.grid
+    return frame_of(grid, place.region, plan.card.preparation)
+
+
 def _prepared(plan: _Plan, place: Place, voxels: NDArray[Any]) -> Prepared:
-    preparation = plan.card.preparation
-    frame = frame_of(plan.request.volume.grid, place.region, preparation)
+    frame, preparation = _frame(plan, place), plan.card.preparation
     name = f"{plan.request.volume.name} ({place.name})"
     return prepare(voxels, frame, preparation.intensity, name=name)
 
 
 def _sampled(
-    plan: _Plan,
-    place: Place,
-    prepared: Prepared,
-    draw: MemberSource,
-    clock: _Clock,
-    done: int,
-    total: int,
+    tour: _Tour, place: Place, prepared: Prepared, draw: MemberSource
 ) -> Work[EnsembleSummary]:
     """Draw the members of one place and bring each back to the source's voxels."""
-    n_classes = len(plan.card.labels) + 1
-    accumulator = Accumulator(n_classes, place.region.shape)
-    expected = (n_classes, *prepared.image.shape[1:])
+    plan, clock, pace = tour.plan, tour.clock, Pace()
+    expected = Expected(plan.card, prepared, plan.members, plan.absent)
+    gathering = Gathering(expected)
     seed = seed_of(plan.request.seed, place)
     drawn = draw(prepared.image, members=plan.members, steps=plan.steps, seed=seed)
     try:
         while True:
             with clock.stage("sample"):
-                member = next(drawn, None)
-                if member is None:
+                piece = next(drawn, _END)
+                if piece is _END:
                     break
-                if member.shape != expected:
-                    raise DiffsegError(
-                        f"method {plan.card.method} drew a member of shape "
-                        f"{member.shape} instead of {expected}"
-                    )
-                accumulator.add(forbid(restore(member, prepared.frame), plan.absent))
-            yield Progress("sample", done + accumulator.members, total, place.name)
+                if isinstance(piece, np.ndarray | Slab):
+                    gathering.add(piece)
+            progress = tour.progress(place, gathering.done)
+            if isinstance(piece, Progress):
+                tour.note(piece)
+                progress = replace(progress, stage=piece.stage, message=piece.message)
+            yield progress
+            if isinstance(piece, np.ndarray | Slab) and (gathering.settled or pace.due):
+                with clock.stage("sample"):
+                    began = time.perf_counter()
+                    preview = gathering.preview(progress)
+                    pace.took(time.perf_counter() - began)
+                yield preview
     finally:
         close = getattr(drawn, "close", None)
         if close is not None:  # frees what a half-drawn ensemble holds
             close()
-    if accumulator.members != plan.members:
-        raise DiffsegError(
-            f"method {plan.card.method} drew {accumulator.members} members "
-            f"instead of {plan.members}"
-        )
     with clock.stage("sample"):
-        return accumulator.summary()
+        summary = gathering.summary()
+    tour.done += gathering.units
+    return summary
 
 
 def _proposal(

@@ -6,7 +6,7 @@ contiguous arrays: the same scan stored another way gives the same numbers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -103,6 +103,42 @@ def frame_of(grid: Grid, region: Region, preparation: Preparation) -> Frame:
         )
     return Frame(
         region, turn, turned.shape, _triple(shape), _triple(step), _triple(spacing)
+    )
+
+
+def part_of(frame: Frame, start: int, stop: int) -> Frame:
+    """Return the frame of some planes of the network's input.
+
+    Parameters
+    ----------
+    frame : Frame
+        Whose planes are not resampled, unless all of them are wanted.
+    start, stop : int
+        Half-open range of planes.
+
+    Raises
+    ------
+    ValueError
+        The planes are resampled: part of them is no box of the source.
+    """
+    if (start, stop) == (0, frame.shape[0]):
+        return frame
+    if frame.step[0] != 1:
+        raise ValueError("planes of this input are resampled; take all of them")
+    planes = stop - start
+    axis = frame.turn.axes[0]
+    first, last = frame.region.ranges[axis]
+    # Backwards, the first planes of the input are the last of the source.
+    low, high = (last - stop, last - start) if frame.turn.flips[0] else (
+        first + start, first + stop
+    )  # fmt: skip
+    ranges = list(frame.region.ranges)
+    ranges[axis] = (low, high)
+    return replace(
+        frame,
+        region=Region(*ranges),
+        turned=(planes, *frame.turned[1:]),
+        shape=(planes, *frame.shape[1:]),
     )
 
 

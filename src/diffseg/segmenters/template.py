@@ -1,19 +1,17 @@
-"""The MNI152 T1 template, as it comes with nilearn: no network is touched."""
+"""The MNI152 T1 template, read for registration."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffseg.errors import UserError
 from diffseg.volume import Affine, Volume
+from diffseg.volume.template import mni152_path
 
-_FILE = "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
+__all__ = ["Template", "mni152", "mni152_path"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,27 +30,6 @@ class Template:
     image: NDArray[np.float32]
     brain: NDArray[np.float32]
     affine: Affine
-
-
-def mni152_path() -> Path:
-    """Path of the template: ICBM 152, nonlinear symmetric 2009a, 1 mm, brain only.
-
-    Raises
-    ------
-    UserError
-        nilearn, whose package holds it, is not installed.
-    """
-    # Found, not imported: nilearn itself would take seconds to load.
-    spec = find_spec("nilearn")
-    places = list(spec.submodule_search_locations or ()) if spec is not None else []
-    for place in places:
-        path = Path(place) / "datasets" / "data" / _FILE
-        if path.is_file():
-            return path
-    raise UserError(
-        "the MNI152 template, which comes with nilearn, is not installed: "
-        "pip install 'napari-diffseg[demo]', or give the region with --roi"
-    )
 
 
 @cache

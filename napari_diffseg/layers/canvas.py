@@ -1,0 +1,294 @@
+"""The viewer as presenters see it: cases, their layers, and where one looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
+
+from diffseg.domain import Region
+from diffseg.domain.preview import Preview
+from diffseg.project.annotation import Change
+from napari_diffseg.layers import making
+from napari_diffseg.layers.edits import make_change
+from napari_diffseg.layers.hand import Hand
+from napari_diffseg.layers.mask_layer import MaskLayer
+from napari_diffseg.layers.navigation import AXIS, Navigator
+from napari_diffseg.layers.overlays import Overlays
+from napari_diffseg.layers.stack import Stack
+from napari_diffseg.layers.stacks import Stacks
+from napari_diffseg.layers.watch import Intents, Watch
+from napari_diffseg.session import Case
+from napari_diffseg.views import Plane, Shown, Tool
+
+
+class NapariCanvas(Intents):
+    """The `Canvas` of a napari viewer.
+
+    Every case is a stack of layers, known as objects: the user may rename, move,
+    hide or delete any of them. A mask that was deleted alone comes back, with what
+    was drawn, as soon as it is needed; deleting the image closes the case.
+
+    Parameters
+    ----------
+    viewer : napari.components.ViewerModel
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self._hand = Hand()
+        self._navigator = Navigator(viewer)
+        self._stacks = Stacks(viewer, self._navigator)
+        self._watch = Watch(viewer, self, self._stacks.find)
+        self._overlays = Overlays(self._hand)
+        viewer.dims.events.order.connect(self._on_plane)
+        viewer.dims.events.ndisplay.connect(self._on_plane)
+        viewer.mouse_drag_callbacks.append(self._on_press)
+        self.tool_changed.connect(self._hand.note_tool)
+        self.label_changed.connect(self._hand.note_label)
+
+    # Cases
+
+    def show_case(self, case: Case) -> None:
+        """Add the image and its editable mask, and look at it."""
+        with self._watch.quiet():
+            stack = self._stacks.add(case)
+            self._stacks.leave(stack)
+            if stack.get("image") is None:
+                for role, layer in making.images(case).items():
+                    stack.put(role, layer)
+        self.look_at(case)
+
+    def replace_image(self, case: Case, layer: Layer) -> None:
+        """Show a case in place of the image layer that it was made of."""
+        with self._watch.quiet():
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+        self.show_case(case)
+
+    def forget_case(self, case_id: str) -> None:
+        """Remove every layer of a case."""
+        with self._watch.quiet():
+            self._stacks.forget(case_id)
+
+    def look_at(self, case: Case) -> None:
+        """Make a case's layers the visible ones and its mask the active layer."""
+        stack = self._stacks.get(case.id)
+        if stack is None:
+            return
+        with self._watch.quiet():
+            self._stacks.leave(stack)
+            mask = self._mask(stack, seen=True)
+            stack.wake()
+            self._viewer.layers.selection.active = mask
+            self._stacks.arrive(stack)
+            self._hand.take_up(stack)
+            self._size(stack)
+            self._orient()
+        self.moved.emit()
+
+    def show_table(self, case: Case) -> None:
+        """Give the mask the names and colours of the case's table."""
+        with self._acting(case) as stack:
+            if stack is not None:
+                self._mask(stack)
+                self._overlays.colour(stack)
+                self._hand.take_up(stack)
+
+    # What is proposed
+
+    def begin_preview(self, case: Case) -> None:
+        """Make room for slices that appear while a proposal is made."""
+        with self._acting(case) as stack:
+            if stack is not None:
+                self._overlays.begin_preview(stack, seen=self._stacks.current is stack)
+
+    def show_preview(self, case: Case, preview: Preview) -> None:
+        """Put slices there."""
+        with self._acting(case) as stack:
+            if stack is not None:
+                self._overlays.show_preview(stack, preview)
+
+    def end_preview(self, case_id: str) -> None:
+        """Take them away."""
+        stack = self._stacks.get(case_id)
+        if stack is not None:
+            with self._watch.quiet():
+                stack.drop("proposing")
+
+    def apply(self, case: Case, change: Change) -> None:
+        """Change the mask as one undoable step; marks nothing as touched."""
+        with self._acting(case) as stack:
+            if stack is not None:
+                self._mask(stack).apply(change)
+            else:
+                make_change(case.annotation, change)
+
+    def show_proposal(self, case: Case) -> None:
+        """Add or replace probability, uncertainty and contours, hidden at first."""
+        with self._acting(case) as stack:
+            if stack is not None:
+                self._mask(stack)
+                self._overlays.show_proposal(stack, awake=self._stacks.current is stack)
+
+    def show_as(self, case: Case, shown: Shown, member: int = 0) -> None:
+        """Show mask, contours, uncertainty or one member; the mask without them."""
+        with self._acting(case) as stack:
+            if stack is None:
+                return
+            self._mask(stack)
+            self._overlays.show_as(stack, shown, member)
+            if self._stacks.current is not stack:
+                stack.asleep = None
+                stack.sleep()
+        if stack is not None and stack.mask is not None and not stack.mask.visible:
+            self.set_tool("pan")  # nobody draws into what they do not see
+            self.tool_changed.emit("pan")
+
+    def set_outline(self, outline: bool) -> None:
+        """Show the mask as an outline, or filled."""
+        self._hand.outline = outline
+        self._dress_all()
+
+    def set_opacity(self, opacity: float) -> None:
+        """Opacity of the mask in [0, 1]."""
+        self._hand.opacity = float(np.clip(opacity, 0.0, 1.0))
+        self._dress_all()
+
+    def set_hidden(self, hidden: bool) -> None:
+        """Hide the current case's mask and all that lies on the image."""
+        self._with_current(lambda stack: stack.hide(hidden))
+
+    # Where one looks
+
+    @property
+    def plane(self) -> Plane:
+        """The plane that is shown."""
+        return next(name for name, axis in AXIS.items() if axis == self._navigator.axis)
+
+    def index(self, case: Case) -> tuple[int, int, int]:
+        """The place in hand: shown voxel (plane, row, column)."""
+        return self._navigator.index(case.display)
+
+    def set_plane(self, plane: Plane) -> None:
+        """Look along another axis, with the place in hand in the middle."""
+        self._navigator.look_along(AXIS[plane])
+        self._orient()
+
+    def set_radiological(self, radiological: bool) -> None:
+        """Patient's right on the left of the screen, or on the right."""
+        self._navigator.radiological = radiological
+        self._orient()
+
+    def set_window(self, case: Case, low: float, high: float) -> None:
+        """Show intensities from `low` to `high`."""
+        stack = self._stacks.get(case.id)
+        layer = None if stack is None else stack.get("image")
+        if isinstance(layer, Image) and not layer.rgb and low < high:
+            layer.contrast_limits = (low, high)
+
+    def go_to(self, case: Case, voxel: tuple[int, int, int]) -> None:
+        """Show and centre a voxel (plane, row, column) of the source."""
+        native = [np.asarray([index]) for index in voxel]
+        shown = case.display.shown_indices(native)
+        self.go_to_index(case, [float(index[0]) for index in shown])
+
+    def go_to_index(self, case: Case, index: Sequence[float]) -> None:
+        """Show and centre a voxel (plane, row, column) as shown."""
+        self._navigator.go_to(case.display, index)
+
+    def slice_region(self, case: Case) -> Region:
+        """The slice that is looked at, on the source's grid."""
+        return self._navigator.slice_region(case.display)
+
+    def box_region(self, case: Case) -> Region | None:
+        """The box that the user drew, on the source's grid; None without one."""
+        stack = self._stacks.get(case.id)
+        return None if stack is None else self._overlays.box_region(stack)
+
+    def start_box(self, case: Case) -> None:
+        """Let the user draw a box."""
+        with self._acting(case) as stack:
+            if stack is not None:
+                self._overlays.start_box(stack, lambda: self.box_drawn.emit(case.id))
+
+    # What the user has in hand
+
+    def set_tool(self, tool: Tool) -> None:
+        """Put a tool into the user's hand."""
+        self._hand.tool = tool
+        self._with_current(self._hand.take_up)
+
+    def set_brush(self, case: Case, radius: float, three_d: bool) -> None:
+        """Brush of a radius in mm (voxels without millimetres)."""
+        self._hand.radius, self._hand.three_d = radius, three_d
+        with self._acting(case) as stack:
+            if stack is not None:
+                self._size(stack)
+
+    def set_label(self, value: int) -> None:
+        """Paint with this label."""
+        self._hand.label = value
+        self._with_current(self._hand.take_up)
+
+    def undo(self) -> None:
+        """Undo the last step in the current mask."""
+        stack = self._stacks.current
+        if stack is not None and stack.mask is not None:
+            stack.mask.undo()
+
+    def redo(self) -> None:
+        """Do it again."""
+        stack = self._stacks.current
+        if stack is not None and stack.mask is not None:
+            stack.mask.redo()
+
+    # Within
+
+    @contextmanager
+    def _acting(self, case: Case) -> Iterator[Stack | None]:
+        with self._watch.quiet():
+            yield self._stacks.get(case.id)
+
+    def _with_current(self, call: Callable[[Stack], None]) -> None:
+        stack = self._stacks.current
+        if stack is not None:
+            with self._watch.quiet():
+                call(stack)
+
+    def _dress_all(self) -> None:
+        with self._watch.quiet():
+            for stack in self._stacks.each():
+                self._overlays.dress(stack)
+
+    def _mask(self, stack: Stack, *, seen: bool = False) -> MaskLayer:
+        """The mask; made again, from what was drawn, where the user deleted it."""
+        mask = stack.mask
+        if mask is None:
+            mask = making.mask(stack.case)
+            self._watch.follow(stack.case.id, mask)
+            stack.put("mask", mask)
+            seen = seen or self._stacks.current is stack
+            mask.visible = seen and stack.hidden is None and stack.sees("mask")
+            self._overlays.dress(stack)
+        return mask
+
+    def _size(self, stack: Stack) -> None:
+        self._hand.size(stack, self._navigator.in_slice)
+
+    def _orient(self) -> None:
+        stack = self._stacks.current
+        self._navigator.orient(None if stack is None else stack.case.display)
+
+    def _on_plane(self) -> None:
+        self._orient()
+        self._with_current(self._size)
+
+    def _on_press(self, viewer: Any, event: Any) -> None:
+        if viewer.dims.ndisplay == 2 and event.button == 1:
+            self._navigator.point_at(event.position)
+            self.moved.emit()

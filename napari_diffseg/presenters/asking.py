@@ -1,0 +1,179 @@
+"""From what the panels say to a request: where to look, and what may change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffseg.domain import ModelCard, Region, Request
+from diffseg.errors import UserError
+from diffseg.project.annotation import Change, proposed_change
+from napari_diffseg.presenters.tables import labels_for
+from napari_diffseg.session import Case
+from napari_diffseg.views import Canvas, Scope
+
+MOST_KEPT_BYTES = 2**29
+"""Members are kept for the contours up to this size in all, a byte a voxel."""
+
+_AROUND = 16
+"""Planes on each side of a slice that a model of volumes is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How much of a case is asked for, and by how large an ensemble."""
+
+    members: int
+    steps: int
+    seed: int = 0
+    scope: Scope = "volume"
+
+    @classmethod
+    def of(cls, card: ModelCard, seed: int = 0, scope: Scope = "volume") -> Settings:
+        """The card's defaults."""
+        return cls(card.sampling.members, card.sampling.steps, seed, scope)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """A request, and the part of the mask that its answer may change.
+
+    `region` None stands for the whole mask.
+    """
+
+    request: Request
+    region: Region | None
+
+
+def question_for(
+    case: Case, card: ModelCard, settings: Settings, canvas: Canvas
+) -> Question:
+    """Put what the panels say into a request.
+
+    A slice is asked for with planes around it where the model looks at volumes,
+    and in the model's own places where it has such; only the slice changes.
+
+    Raises
+    ------
+    UserError
+        The model cannot do this, or something is missing.
+    """
+    target = _target(case, card, settings.scope, canvas)
+    region = target
+    if settings.scope == "slice" and target is not None:
+        region = _seen_with(target, case, card)
+    if case.prompt and "text" not in card.capabilities:
+        raise UserError(
+            f"model {card.id} does not read words: clear what to look for, or choose "
+            "another model"
+        )
+    kept = settings.members * int(np.prod(case.volume.shape)) <= MOST_KEPT_BYTES
+    request = Request(
+        case.volume,
+        region=region,
+        labels=labels_for(case, card),
+        text=case.prompt or None,
+        members=settings.members,
+        steps=settings.steps,
+        seed=settings.seed,
+        keep_members=kept and settings.members > 1,
+    )
+    return Question(request, target)
+
+
+def scope_note(
+    case: Case | None, card: ModelCard | None, scope: Scope, canvas: Canvas
+) -> str:
+    """In words, what a scope covers, or what is missing for it."""
+    if case is None:
+        return ""
+    try:
+        target = _target(case, card, scope, canvas)
+    except UserError as error:
+        return str(error)
+    if target is None:
+        places = card.localisation.boxes if card and card.localisation else ()
+        names = " and ".join(place.name for place in places)
+        return f"the whole image; looks for {names}" if names else "the whole image"
+    extent = " x ".join(str(n) for n in target.shape[::-1])
+    if scope == "slice":
+        return f"the slice that is shown ({extent} voxels)"
+    return f"the box that was drawn ({extent} voxels)"
+
+
+def work_of_a_person(case: Case, change: Change) -> NDArray[np.bool_]:
+    """(N,) which voxels of a change were drawn here, or read to be corrected."""
+    held = case.annotation.touched[change.indices].copy()
+    if case.given is not None:
+        there = case.given[change.indices]
+        held |= (there != 0) & (there == change.before)
+    return held
+
+
+def answer_change(
+    case: Case,
+    mask: NDArray[np.uint8],
+    region: Region | None,
+    ask: Callable[[int], bool | None],
+) -> Change | None:
+    """What a proposal changes in a case's mask; None if the user gave up.
+
+    Parameters
+    ----------
+    mask : (Z, Y, X) uint8 ndarray
+        The proposal.
+    region : Region, optional
+        The part of the mask that may change; all of it without one.
+    ask : callable
+        Is given the number of voxels of a person's work that differ, and answers
+        whether to replace them, too. Not called where there are none.
+    """
+    change = proposed_change(case.annotation, mask, region, replace_touched=True)
+    held = work_of_a_person(case, change)
+    count = int(np.count_nonzero(held))
+    if not count:
+        return change
+    replace = ask(count)
+    if replace is None:
+        return None
+    return change if replace else subset(change, ~held)
+
+
+def subset(change: Change, chosen: NDArray[np.bool_]) -> Change:
+    """Only the chosen voxels of a change."""
+    z, y, x = (axis[chosen] for axis in change.indices)
+    return Change((z, y, x), change.before[chosen], change.after[chosen])
+
+
+def _target(
+    case: Case, card: ModelCard | None, scope: Scope, canvas: Canvas
+) -> Region | None:
+    if scope == "volume":
+        return None
+    if card is not None and "region" not in card.capabilities:
+        raise UserError(
+            f"model {card.id} looks at whole images only: choose the scope volume"
+        )
+    if scope == "slice":
+        return canvas.slice_region(case)
+    box = canvas.box_region(case)
+    if box is None:
+        raise UserError("draw a box around what to look at first")
+    return box
+
+
+def _seen_with(target: Region, case: Case, card: ModelCard) -> Region | None:
+    if card.localisation is not None:
+        return None
+    margin = _AROUND if card.preparation.dims == 3 else card.preparation.context
+    shape = case.volume.shape
+    ranges = [
+        (max(0, start - margin), min(size, stop + margin))
+        if stop - start == 1
+        else (start, stop)
+        for (start, stop), size in zip(target.ranges, shape, strict=True)
+    ]
+    return Region(*ranges)

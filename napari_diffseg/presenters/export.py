@@ -1,0 +1,159 @@
+"""Export: where the mask goes, as what, and never over something unasked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diffseg.errors import UserError
+from napari_diffseg.presenters.files import (
+    SUFFIXES,
+    check_target,
+    default_path,
+    formats_of,
+    is_sidecar,
+    sidecar_of,
+    snapshot,
+    with_suffix,
+    write,
+)
+from napari_diffseg.presenters.ports import Background, JournalPort, told
+from napari_diffseg.session import Case, Session
+from napari_diffseg.views import ExportView, Notices
+
+
+class ExportPresenter:
+    """Panel "Export".
+
+    Parameters
+    ----------
+    session : Session
+    view : ExportView
+    journal : JournalPort
+        Told what is safe in a file of the user's.
+    notices : Notices
+    background : Background
+        Writes without making the window wait.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        view: ExportView,
+        journal: JournalPort,
+        notices: Notices,
+        background: Background,
+    ) -> None:
+        self._session = session
+        self._view = view
+        self._journal = journal
+        self._notices = notices
+        self._background = background
+        self._paths: dict[str, Path] = {}
+        self._formats: dict[str, str] = {}
+        self._writing: set[Path] = set()
+        view.path_changed.connect(self.set_path)
+        view.format_chosen.connect(self.choose_format)
+        view.run_requested.connect(self.run)
+        session.current_changed.connect(self._on_current)
+        session.case_removed.connect(self._on_removed)
+        self._show()
+
+    def set_path(self, text: str) -> None:
+        """Write there; a name that ends in another format's suffix chooses it."""
+        case = self._session.current
+        if case is None or not text.strip():
+            return
+        path = Path(text.strip()).expanduser()
+        self._paths[case.id] = path
+        for name in formats_of(case):
+            if path.name.lower().endswith(SUFFIXES[name]):
+                if name != self._format_of(case):
+                    self._formats[case.id] = name
+                    self._view.set_formats(formats_of(case), name)
+                break
+
+    def choose_format(self, name: str) -> None:
+        """Write as this; the path gets its suffix."""
+        case = self._session.current
+        if case is not None and name in formats_of(case):
+            self._formats[case.id] = name
+            self._paths[case.id] = with_suffix(self._path_of(case), SUFFIXES[name])
+            self._view.set_path(str(self._paths[case.id]))
+
+    def run(self) -> None:
+        """Write the current case's mask, with a sidecar that says what made it."""
+        case = self._session.current
+        if case is None:
+            self._notices.show("open an image first", "warning")
+            return
+        path = self._path_of(case).absolute()
+        try:
+            suffixes = [SUFFIXES[name] for name in formats_of(case)]
+            check_target(path, case.volume.source, suffixes)
+        except (UserError, OSError) as error:
+            self._notices.show(told(error), "error")
+            return
+        if path in self._writing:
+            return
+        sidecar = sidecar_of(path)
+        foreign = sidecar.exists() and not is_sidecar(sidecar)
+        there = [path] * path.exists() + [sidecar] * foreign
+        if not all(self._view.ask_overwrite(one) for one in there):
+            return
+        if self._session.case(case.id) is not case:
+            return
+        self._write(case, path)
+
+    def _write(self, case: Case, path: Path) -> None:
+        export = snapshot(case, path)
+        before, case.unsaved = case.unsaved, False
+        self._writing.add(path)
+        self._view.set_ready(False, f"writing {path.name} ...")
+
+        def done(text: str) -> None:
+            self._end(path)
+            if not case.unsaved:  # no stroke since: the file holds all of it
+                self._journal.exported(case.id)
+            self._view.show_done(text)
+            self._notices.show(f"exported {text}")
+
+        def failed(error: Exception) -> None:
+            self._end(path)
+            case.unsaved = case.unsaved or before
+            self._notices.show(told(error), "error")
+
+        self._background(lambda: write(export), done, failed)
+
+    def _end(self, path: Path) -> None:
+        self._writing.discard(path)
+        self._show_ready()
+
+    def _path_of(self, case: Case) -> Path:
+        path = self._paths.get(case.id)
+        return path or default_path(case, SUFFIXES[self._format_of(case)])
+
+    def _format_of(self, case: Case) -> str:
+        return self._formats.get(case.id, formats_of(case)[0])
+
+    def _on_current(self, _case: Case | None) -> None:
+        self._show()
+
+    def _on_removed(self, case: Case) -> None:
+        self._paths.pop(case.id, None)
+        self._formats.pop(case.id, None)
+
+    def _show(self) -> None:
+        case = self._session.current
+        if case is None:
+            self._view.set_formats((), "")
+            self._view.set_path("")
+        else:
+            self._view.set_formats(formats_of(case), self._format_of(case))
+            self._view.set_path(str(self._path_of(case)))
+        self._show_ready()
+
+    def _show_ready(self) -> None:
+        if self._session.current is None:
+            self._view.set_ready(False, "open an image first")
+        else:
+            self._view.set_ready(True, "")

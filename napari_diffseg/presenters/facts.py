@@ -1,0 +1,106 @@
+"""What the case panel says of an image, and the intensity windows that fit it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_diffseg.session import Case
+from napari_diffseg.views import CaseFacts
+
+_OBLIQUE_DEG = 0.5
+_SAMPLE = 500_000
+_FORMATS = {
+    "nifti1": "NIfTI",
+    "nifti2": "NIfTI-2",
+    "nifti-pair": "NIfTI pair",
+    "analyze": "Analyze",
+    "mgh": "MGH",
+    "afni": "AFNI",
+    "par-rec": "PAR/REC",
+    "minc": "MINC",
+    "dicom": "DICOM",
+    "nrrd": "NRRD",
+    "metaimage": "MetaImage",
+    "png": "PNG",
+    "jpeg": "JPEG",
+    "bmp": "BMP",
+    "tiff": "TIFF",
+    "slices": "numbered slices",
+    "array": "layer",
+}
+
+# Width and centre in HU, as radiologists name them.
+_CT_WINDOWS = {
+    "brain": (80, 40),
+    "soft tissue": (400, 40),
+    "liver": (150, 30),
+    "mediastinum": (350, 50),
+    "lung": (1500, -600),
+    "bone": (1800, 400),
+}
+
+
+def facts_of(case: Case) -> CaseFacts:
+    """Tell an image's facts in words."""
+    volume, grid = case.volume, case.volume.grid
+    size = " x ".join(str(extent) for extent in grid.shape[::-1])
+    picture = volume.source.is_raster and grid.shape[0] == 1
+    warnings = [*_losses(case), *volume.warnings]
+    if case.locked:
+        warnings.insert(0, case.locked)
+    return CaseFacts(
+        name=case.name,
+        path=volume.source.where if volume.source.paths else "",
+        size=f"{size} {'pixels' if picture else 'voxels'}",
+        spacing=(
+            " x ".join(f"{mm:.4g}" for mm in grid.affine.spacing) + " mm"
+            if grid.has_spacing
+            else "no millimetres"
+        ),
+        orientation=_orientation(case),
+        kind=_kind(case),
+        warnings=tuple(dict.fromkeys(warnings)),
+        needs_spacing=not grid.has_spacing,
+    )
+
+
+def windows_of(case: Case) -> dict[str, tuple[float, float]]:
+    """Ranges of intensities by name, (low, high) in the image's own numbers.
+
+    The first one is shown at first. Colour pictures have none.
+    """
+    volume = case.volume
+    if len(volume.data) > 1 and volume.source.is_raster:
+        return {}
+    return {window.name: (window.low, window.high) for window in windows_for(volume)}
+
+
+def _losses(case: Case) -> list[str]:
+    lines = []
+    if case.display.oblique_deg > _OBLIQUE_DEG:
+        lines.append(
+            f"oblique {case.display.oblique_deg:.0f} deg: shown on the closest axes, "
+            "edited on the image's own voxels"
+        )
+    if not case.volume.grid.has_spacing:
+        lines.append(
+            "no millimetres: volumes in ml and sides of the patient are unknown; "
+            "give the spacing if you know it"
+        )
+    return lines
+
+
+def _orientation(case: Case) -> str:
+    if not case.volume.grid.has_spacing:
+        return "as stored, sides unknown"
+    return f"{case.volume.grid.affine.orientation}, shown radiologically"
+
+
+def _kind(case: Case) -> str:
+    source = case.volume.source
+    parts = [_FORMATS.get(source.format, source.format)]
+    if source.modality:
+        parts.append(source.modality)
+    if case.volume.is_loaded and case.volume.channels > 1:
+        parts.append(f"{case.volume.channels} channels")
+    return ", ".join(parts)

@@ -1,0 +1,269 @@
+"""What presenters need besides views: a journal, a thread, a clock, a catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffseg.domain import ImageLabels, LabelTable, ModelCard
+from diffseg.errors import DiffsegError
+from diffseg.project.annotation import Annotation
+from diffseg.volume import Grid, Volume
+from napari_diffseg.views import (
+    CaseView,
+    CorrectView,
+    ExportView,
+    LabelsView,
+    ModelView,
+    Notices,
+    ProposeView,
+    RecoverView,
+    ResultView,
+    ReviewView,
+)
+
+Result = TypeVar("Result")
+
+
+class Views(Protocol):
+    """The panels of one window."""
+
+    @property
+    def case(self) -> CaseView:
+        """Panel "Case"."""
+
+    @property
+    def labels(self) -> LabelsView:
+        """Panel "What is in it"."""
+
+    @property
+    def model(self) -> ModelView:
+        """Panel "Model"."""
+
+    @property
+    def propose(self) -> ProposeView:
+        """Panel "Propose"."""
+
+    @property
+    def result(self) -> ResultView:
+        """Panel "Result"."""
+
+    @property
+    def review(self) -> ReviewView:
+        """Panel "Review"."""
+
+    @property
+    def correct(self) -> CorrectView:
+        """Panel "Correct"."""
+
+    @property
+    def export(self) -> ExportView:
+        """Panel "Export"."""
+
+    @property
+    def recover(self) -> RecoverView:
+        """The question after a crash."""
+
+    @property
+    def notices(self) -> Notices:
+        """One line for the user."""
+
+
+class Background(Protocol):
+    """Runs what would make the window wait."""
+
+    def __call__(
+        self,
+        fn: Callable[[], Result],
+        done: Callable[[Result], Any],
+        failed: Callable[[Exception], Any],
+        /,
+    ) -> None:
+        """Run `fn` elsewhere; then call `done` or `failed` in the window's thread."""
+
+
+Later = Callable[[int, Callable[[], Any]], Any]
+"""Calls a function in the window's thread, so many milliseconds from now."""
+
+InGui = Callable[[Callable[[], Any]], Any]
+"""Calls a function in the window's thread, from any thread."""
+
+
+class ModelFolder(Protocol):
+    """A model that was found on this machine."""
+
+    @property
+    def name(self) -> str:
+        """The model's full name, ``id@version``."""
+
+    @property
+    def card(self) -> ModelCard:
+        """Its card."""
+
+
+class Catalogue(Protocol):
+    """Which models there are."""
+
+    def list_models(self) -> Sequence[ModelFolder]:
+        """Every sound model on this machine."""
+
+    def find_model(self, name: str, /) -> ModelFolder:
+        """The model of that name; `UserError` lists the known ones."""
+
+
+class JournalLeftover(Protocol):
+    """What an earlier window left behind in the journal."""
+
+    @property
+    def id(self) -> str:
+        """Its name in the journal."""
+
+    @property
+    def name(self) -> str:
+        """Name of the case."""
+
+    @property
+    def when(self) -> datetime:
+        """When strokes were last kept."""
+
+    @property
+    def voxels(self) -> int:
+        """How many voxels a person had set."""
+
+
+class Restored(Protocol):
+    """A mask out of the journal, and which image it belongs to."""
+
+    @property
+    def values(self) -> NDArray[np.uint8]:
+        """(Z, Y, X) mask."""
+
+    @property
+    def touched(self) -> NDArray[np.bool_]:
+        """(Z, Y, X) voxels that a person set."""
+
+    @property
+    def proposed(self) -> NDArray[np.uint8] | None:
+        """(Z, Y, X) latest proposal."""
+
+    @property
+    def grid(self) -> Grid:
+        """Where the voxels lie."""
+
+    @property
+    def table(self) -> LabelTable:
+        """Names of the structures."""
+
+    @property
+    def labels(self) -> ImageLabels:
+        """Image-level labels."""
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """The image's files."""
+
+    @property
+    def frame(self) -> int | None:
+        """Frame of a 4D image."""
+
+    @property
+    def series(self) -> str | None:
+        """DICOM series."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What could not be brought back, one line each."""
+
+
+class JournalPort(Protocol):
+    """Keeps strokes on disk; see `diffseg.project.journal.Journal`."""
+
+    on_kept: Callable[[str, datetime], object] | None
+    on_trouble: Callable[[str], object] | None
+
+    def open(
+        self,
+        case_id: str,
+        *,
+        name: str,
+        volume: Volume,
+        annotation: Annotation,
+        table: LabelTable,
+        labels: ImageLabels,
+        frame: int | None = None,
+    ) -> Any:
+        """Begin to keep a case; raises where another window has the image."""
+
+    def note(self, case_id: str) -> Any:
+        """Voxels may have changed."""
+
+    def replace(
+        self,
+        case_id: str,
+        *,
+        table: LabelTable | None = None,
+        labels: ImageLabels | None = None,
+        name: str | None = None,
+        volume: Volume | None = None,
+    ) -> Any:
+        """Note that something of a case is another one now."""
+
+    def flush(self, case_id: str | None = None) -> bool:
+        """Write what is not yet on disk; whether all of it is."""
+
+    def exported(self, case_id: str) -> Any:
+        """A file of the user's holds the mask as it is now."""
+
+    def forget(self, case_id: str) -> Any:
+        """Keep nothing of a case that was closed in order."""
+
+    def close(self) -> Any:
+        """Write everything and let go of the files."""
+
+    def leftovers(self) -> Sequence[JournalLeftover]:
+        """What earlier windows left behind."""
+
+    def restore(self, id: str, /) -> Restored:
+        """Read a leftover."""
+
+    def discard(self, id: str, /) -> Any:
+        """Throw a leftover away."""
+
+
+def inline(
+    fn: Callable[[], Result],
+    done: Callable[[Result], Any],
+    failed: Callable[[Exception], Any],
+) -> None:
+    """Run `fn` here and now: the background of scripts and tests."""
+    try:
+        result = fn()
+    except Exception as error:
+        failed(error)
+    else:
+        done(result)
+
+
+def at_once(_milliseconds: int, fn: Callable[[], Any]) -> None:
+    """Call `fn` here and now: the clock of scripts and tests."""
+    fn()
+
+
+def directly(fn: Callable[[], Any]) -> None:
+    """Call `fn` here: the way into a window that has no thread of its own."""
+    fn()
+
+
+def told(error: Exception) -> str:
+    """One line that tells an error to the user."""
+    if isinstance(error, DiffsegError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this; close other cases or programs"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'the disk'}: {error.strerror}"
+    return f"unexpected {type(error).__name__}: {error}"

@@ -1,0 +1,104 @@
+"""Panel "Correct": tools and brush."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QButtonGroup, QCheckBox, QSizePolicy, QWidget
+
+from napari_diffseg.views import Tool
+from napari_diffseg.widgets.brush_form import BrushForm
+from napari_diffseg.widgets.icons import IconButton
+from napari_diffseg.widgets.panel import Panel
+from napari_diffseg.widgets.parts import Line, button, enable, named, quietly, row
+
+_TOOLS: tuple[tuple[Tool, str], ...] = (
+    ("paint", "Paint with the chosen structure. Key: P"),
+    ("erase", "Erase. Key: E"),
+    ("fill", "Fill an area of one label. Key: F"),
+    ("polygon", "Draw an outline that is filled. Key: 3"),
+    ("pick", "Pick the structure under the mouse. Key: L"),
+    ("pan", "Move and zoom; draw nothing. Key: Z"),
+)
+_UNDO, _REDO = "Undo the last step. Key: Ctrl-Z", "Do it again. Key: Ctrl-Shift-Z"
+_HIDE = "Hide the mask to see the image. Key: H, while it is held"
+_BALL = "Paint a ball through slices, not a disc in one"
+
+
+class CorrectPanel(Panel):
+    """Tools and brush; a `CorrectView`."""
+
+    tool_chosen = Signal(str)
+    brush_changed = Signal(float)
+    brush_3d_toggled = Signal(bool)
+    undo_requested = Signal()
+    redo_requested = Signal()
+    hide_toggled = Signal(bool)
+
+    def __init__(self) -> None:
+        super().__init__("correct", "Correct", "Draw where the mask is wrong")
+        self._build_tools()
+        self._brush = BrushForm("diffseg.correct")
+        self._ball = named(QCheckBox("3D brush"), self.handle("brush_3d"), _BALL)
+        self._undo = IconButton(self.handle("undo"), "undo", _UNDO)
+        self._redo = IconButton(self.handle("redo"), "redo", _REDO)
+        self._hide = button(self.handle("hide"), "Hide mask", _HIDE)
+        self._hide.setCheckable(True)
+        self._why = Line("", handle=self.handle("why_not"))
+        self._saved = Line("", handle=self.handle("saved"))
+        self._parts: list[tuple[QWidget, str]] = [
+            *((made, made.toolTip()) for made in self._tools.values()),
+            (self._brush, ""),
+            (self._ball, _BALL),
+            (self._undo, _UNDO),
+            (self._redo, _REDO),
+            (self._hide, _HIDE),
+        ]
+        tools = row(*self._tools.values())
+        tools.setSpacing(4)
+        self.add(tools, self._brush)
+        self.add(row(self._ball, 1, self._hide, self._undo, self._redo))
+        self.add(self._why, self._saved)
+        self._wire()
+        self.set_enabled(False, "Open an image first.")
+
+    def _build_tools(self) -> None:
+        self._group = QButtonGroup(self)
+        self._tools: dict[str, IconButton] = {}
+        for name, tip in _TOOLS:
+            made = IconButton(self.handle(name), name, tip)
+            made.setCheckable(True)
+            made.setProperty("big", True)
+            made.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+            made.clicked.connect(lambda _=False, tool=name: self.tool_chosen.emit(tool))
+            self._group.addButton(made)
+            self._tools[name] = made
+
+    def _wire(self) -> None:
+        self._brush.changed.connect(self.brush_changed)
+        self._ball.toggled.connect(self.brush_3d_toggled)
+        self._undo.clicked.connect(lambda: self.undo_requested.emit())
+        self._redo.clicked.connect(lambda: self.redo_requested.emit())
+        self._hide.toggled.connect(self.hide_toggled)
+
+    def set_tool(self, tool: Tool) -> None:
+        """Show the tool in hand without telling an intent."""
+        self._tools[tool].setChecked(True)
+
+    def set_brush(self, radius: float, unit: str) -> None:
+        """Show the brush's radius."""
+        self._brush.show_radius(radius, unit)
+
+    def set_hidden(self, hidden: bool) -> None:
+        """Show whether the mask is hidden without telling an intent."""
+        with quietly(self._hide):
+            self._hide.setChecked(hidden)
+
+    def set_enabled(self, enabled: bool, why_not: str) -> None:
+        """Whether the mask can be edited, and if not why."""
+        for part, tip in self._parts:
+            enable(part, enabled, tip, why_not)
+        self._why.say("" if enabled else why_not)
+
+    def show_saved(self, text: str) -> None:
+        """Show when strokes were last kept on disk ("kept 14:03:22")."""
+        self._saved.say(text)

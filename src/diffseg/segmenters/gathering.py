@@ -1,0 +1,178 @@
+"""Members of one place come in, piece by piece; its summary and previews come out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffseg.domain import LabelTable, ModelCard, Region
+from diffseg.domain.preview import Preview
+from diffseg.ensemble import Accumulator, EnsembleSummary, forbid
+from diffseg.errors import DiffsegError
+from diffseg.progress import Progress
+from diffseg.segmenters.composing import in_values, joined
+from diffseg.segmenters.intensity import Floats
+from diffseg.segmenters.preparation import Frame, Prepared, part_of, restore
+from diffseg.segmenters.source import Slab
+
+# Seconds between two previews, at least; and at most this share of the time goes
+# into them.
+_PAUSE, _SHARE = 0.4, 0.03
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expected:
+    """What a place is to be given: of which model, how many members.
+
+    `absent` are the indices of classes that must not be found.
+    """
+
+    card: ModelCard
+    prepared: Prepared
+    members: int
+    absent: tuple[int, ...] = ()
+
+
+class Gathering:
+    """The members of one place, brought back to the source's voxels and summed up.
+
+    They come whole, or as slabs: those of all members for the first planes, then
+    for the planes after them.
+    """
+
+    def __init__(self, expected: Expected) -> None:
+        self._expected = expected
+        self._frame, self._image = expected.prepared.frame, expected.prepared.image
+        self._classes = len(expected.card.labels) + 1
+        self._parts: list[tuple[Region, EnsembleSummary]] = []
+        self._planes = range(0)  # of the slabs at hand
+        self._part: Frame | None = None
+        self._accumulator: Accumulator | None = None
+
+    @property
+    def units(self) -> int:
+        """What all members of this place count for in progress; see `units_of`."""
+        return self._expected.members * units_of(self._expected.card, self._frame)
+
+    @property
+    def done(self) -> int:
+        """How many of the units have come."""
+        total = int(self._image.shape[1])
+        before = self._expected.members * self._planes.start
+        here = len(self._planes) * (self._accumulator or _NOTHING).members
+        per_member = self.units // self._expected.members
+        return (before + here) * per_member // total
+
+    @property
+    def settled(self) -> bool:
+        """Whether what was added last completes all members of its planes."""
+        return self._accumulator is None or (
+            self._accumulator.members == self._expected.members
+        )
+
+    def add(self, piece: Floats | Slab) -> None:
+        """Add a member, or a slab of one.
+
+        Raises
+        ------
+        DiffsegError
+            It is not of the expected shape, or does not come next.
+        """
+        slab = piece if isinstance(piece, Slab) else Slab(0, piece)
+        shape = (self._classes, *self._image.shape[1:])
+        got = slab.probability.shape
+        whole = shape if not isinstance(piece, Slab) else (shape[0], got[1], *shape[2:])
+        if got != whole:
+            self._complain(f"a member of shape {got} instead of {shape}")
+        if self.settled:
+            self._begin(slab)
+        assert self._part is not None
+        assert self._accumulator is not None
+        if slab.start != self._planes.start or slab.stop != self._planes.stop:
+            self._complain(f"planes {slab.start} to {slab.stop} out of turn")
+        member = restore(slab.probability, self._part)
+        self._accumulator.add(forbid(member, self._expected.absent))
+        if self.settled:
+            self._parts.append((self._part.region, self._accumulator.summary()))
+
+    def _begin(self, slab: Slab) -> None:
+        if self._planes.stop == self._image.shape[1]:
+            self._complain(f"more than {self._expected.members} members")
+        if slab.start != self._planes.stop or slab.stop > self._image.shape[1]:
+            self._complain(f"planes {slab.start} to {slab.stop} out of turn")
+        self._planes = range(slab.start, slab.stop)
+        self._part = part_of(self._frame, slab.start, slab.stop)
+        self._accumulator = Accumulator(self._classes, self._part.region.shape)
+
+    def _complain(self, what: str) -> None:
+        raise DiffsegError(f"method {self._expected.card.method} drew {what}")
+
+    def summary(self) -> EnsembleSummary:
+        """What all members say together.
+
+        Raises
+        ------
+        DiffsegError
+            Some have not come.
+        """
+        count = (self._accumulator or _NOTHING).members
+        if not self.settled or not self._parts:
+            self._complain(f"{count} members instead of {self._expected.members}")
+        if self._planes.stop != self._image.shape[1]:
+            self._complain(f"planes 0 to {self._planes.stop} and no more")
+        return joined(self._parts, self._frame.region)
+
+    def preview(self, progress: Progress) -> Preview:
+        """Say what the members so far make of the planes at hand."""
+        assert self._part is not None
+        assert self._accumulator is not None
+        if self.settled:
+            summary = self._parts[-1][1]
+            classes, uncertainty = summary.classes, summary.uncertainty
+        else:
+            classes, uncertainty = self._accumulator.so_far()
+        table: LabelTable = self._expected.card.labels
+        return Preview(
+            progress.stage,
+            progress.done,
+            progress.total,
+            progress.message,
+            region=self._part.region,
+            mask=in_values(classes, table),
+            uncertainty=_in_bytes(uncertainty),
+        )
+
+
+_NOTHING = Accumulator(2, (0, 0, 0))
+
+
+class Pace:
+    """When the next preview is due: neither too soon nor at too high a price."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether enough time has passed since the last one."""
+        return time.perf_counter() >= self._next
+
+    def took(self, seconds: float) -> None:
+        """Take note that a preview was just made, and what it cost."""
+        self._next = time.perf_counter() + max(_PAUSE, seconds / _SHARE)
+
+
+def units_of(card: ModelCard, frame: Frame) -> int:
+    """What one member counts for in progress: 1, or its planes where they come apart.
+
+    Over 2 dimensions slices are finished one after another, over 3 all at once.
+    """
+    return frame.shape[0] if card.preparation.dims == 2 else 1
+
+
+def _in_bytes(share: NDArray[np.float32]) -> NDArray[np.uint8]:
+    scaled: NDArray[np.float32] = np.rint(share * 255)
+    return scaled.astype(np.uint8)

@@ -1,0 +1,207 @@
+"""Members of an ensemble for one image: groups of them, slabs, and smaller means."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diffseg.domain import ModelCard
+from diffseg.errors import DiffsegError
+from diffseg.networks.compact_unet import CompactUNet
+from diffseg.progress import Progress
+from diffseg.segmenters.denoiser import Denoiser, Evaluation, padded
+from diffseg.segmenters.means import (
+    exhausted,
+    first_means,
+    in_words,
+    placed,
+    release,
+    smaller,
+)
+from diffseg.segmenters.source import MEMORY, Slab
+
+_LOG = logging.getLogger(__name__)
+
+# Voxels of the slices that a network over 2 dimensions finishes together: few, so
+# that slices appear one after another; enough to fill a batch with their members.
+BLOCK_VOXELS = 250_000
+
+Answer = Callable[[Denoiser, Sequence[int], range], Evaluation]
+"""Probabilities (M, K, n, Y, X) of members, from planes of the image.
+
+The planes' indices are given in the order in which they stand in the flipped image.
+"""
+
+
+def flipped(array: NDArray[np.float32], axes: Sequence[int]) -> NDArray[np.float32]:
+    """Flip a (C, Z, Y, X) array along spatial axes (0 is Z)."""
+    spatial = tuple(axis + 1 for axis in axes)
+    # A copy: NumPy calls a flipped axis of length 1 contiguous, torch refuses it.
+    return np.flip(array, spatial).copy() if spatial else array
+
+
+def blocks(shape: Sequence[int], dims: int, voxels: int = BLOCK_VOXELS) -> list[range]:
+    """Runs of planes (Z, Y, X) that are finished one after another.
+
+    A network over 3 dimensions has one; over 2, as many planes as make `voxels`.
+    """
+    planes = shape[0]
+    if dims == 3:
+        return [range(planes)]
+    each = max(1, voxels // (shape[1] * shape[2]))
+    return [range(a, min(a + each, planes)) for a in range(0, planes, each)]
+
+
+class Members:
+    """A network that answers for members, with as much memory as there is.
+
+    Means that did not suffice once are not tried again: the object remembers, for
+    the next image too. Make one for every request.
+
+    Parameters
+    ----------
+    network : CompactUNet
+    card : ModelCard
+        Its preparation is read.
+    device : str
+    batch_voxels : int, optional
+        Voxels of noisy masks at once; what suits the device without it.
+    block_voxels : int
+        See `blocks`.
+    """
+
+    def __init__(
+        self,
+        network: CompactUNet,
+        card: ModelCard,
+        device: str,
+        *,
+        batch_voxels: int | None = None,
+        block_voxels: int = BLOCK_VOXELS,
+    ) -> None:
+        self._network, self._preparation = network, card.preparation
+        self._block_voxels = block_voxels
+        dtype = next(network.parameters()).dtype
+        tile = card.preparation.tile
+        self.means = first_means(device, dtype, tile, batch_voxels)
+        self._denoisers: dict[tuple[int, ...], Denoiser] = {}
+        self._busy: Denoiser | None = None
+
+    def draw(
+        self, image: NDArray[np.float32], members: int, answer: Answer
+    ) -> Iterator[Slab | Progress | None]:
+        """Draw `members` for an image (C, Z, Y, X); see `MemberSource`.
+
+        Member m sees the image flipped by the card's m-th test-time flip, in turn.
+        """
+        dims = self._network.dims
+        for planes in blocks(image.shape[1:], dims, self._block_voxels):
+            done = 0
+            while done < members:
+                trouble = None
+                try:
+                    for piece in self._group(image, planes, done, members, answer):
+                        yield piece
+                        done += piece is not None
+                except (RuntimeError, MemoryError) as error:
+                    if not exhausted(error):
+                        raise
+                    trouble = str(error)
+                # Outside the handler: the error's frames hold what it ran out of.
+                if trouble is not None:
+                    yield self._step_down(trouble)
+            self._denoisers.clear()
+
+    def _group(
+        self,
+        image: NDArray[np.float32],
+        planes: range,
+        first: int,
+        members: int,
+        answer: Answer,
+    ) -> Iterator[Slab | None]:
+        """Draw the next members that are computed together, and yield them."""
+        flips = self._preparation.flips
+        per_flip = self._together(image.shape[1:], planes)
+        stop = min(members, first + len(flips) * per_flip)
+        drawn: dict[int, NDArray[np.float32]] = {}
+        waiting = first
+        for turn, flip in enumerate(flips):
+            mine = [m for m in range(first, stop) if m % len(flips) == turn]
+            if not mine:
+                continue
+            denoiser = self._denoiser(image, planes, flip)
+            on = planes[::-1] if 0 in flip else planes
+            answers = yield from _computed(answer, denoiser, mine, on)
+            for member, one in zip(mine, answers.numpy(), strict=True):
+                drawn[member] = flipped(one, flip)
+            while waiting in drawn:
+                yield Slab(planes.start, drawn.pop(waiting))
+                waiting += 1
+
+    def _together(self, shape: Sequence[int], planes: range) -> int:
+        """How many members of one flip are computed together."""
+        dims, multiple = self._network.dims, self._network.multiple
+        masks = self.means.most(math.prod(padded(shape[-dims:], multiple)))
+        return masks if dims == 3 else max(1, masks // len(planes))
+
+    def _denoiser(
+        self, image: NDArray[np.float32], planes: range, flip: tuple[int, ...]
+    ) -> Denoiser:
+        if flip not in self._denoisers:
+            self._denoisers[flip] = Denoiser(
+                placed(self._network, self.means),
+                flipped(image, flip),
+                self.means.device,
+                context=self._preparation.context,
+                planes=_mirrored(planes, image.shape[1]) if 0 in flip else planes,
+                tile=self.means.tile,
+                means=self.means,
+            )
+        self._busy = self._denoisers[flip]
+        return self._busy
+
+    def _step_down(self, trouble: str) -> Progress:
+        """Take the next smaller means and say so.
+
+        Raises
+        ------
+        DiffsegError
+            There are none.
+        """
+        before, busy = self.means, self._busy
+        assert busy is not None
+        tile, batch = busy.tile, busy.last_batch
+        after = smaller(before, tile, batch)
+        if after is None:
+            size = " x ".join(map(str, tile))
+            raise DiffsegError(
+                f"the memory of this machine does not suffice for one tile of {size} "
+                "voxels: close other programs, or give a smaller --roi"
+            )
+        self.means = after
+        self._busy = busy = None
+        self._denoisers.clear()
+        release(before.device)
+        line = in_words(before, after, self._network.dims)
+        _LOG.warning("%s (%s)", line, trouble.partition("\n")[0])
+        return Progress(MEMORY, message=line)
+
+
+@torch.inference_mode()
+def _computed(
+    answer: Answer, denoiser: Denoiser, members: Sequence[int], planes: range
+) -> Evaluation:
+    answers: Tensor = yield from answer(denoiser, members, planes)
+    return answers
+
+
+def _mirrored(planes: range, count: int) -> range:
+    """The same planes in a stack of `count` that is upside down."""
+    return range(count - planes.stop, count - planes.start)

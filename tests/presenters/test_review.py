@@ -1,0 +1,145 @@
+"""From one doubtful place to the next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from diffseg.domain import Region
+from diffseg.engine.events import Finished
+from diffseg.volume import Affine, Volume, write_mask
+
+SHAPE = (20, 30, 40)
+
+
+def doubtful(window: Any, card: Any, propose: Any) -> Any:
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[5:15, 5:25, 5:15] = 1
+    mask[5:15, 5:25, 20:35] = 2
+    uncertainty = np.zeros(SHAPE, np.float32)
+    uncertainty[9:12, 4:7, 9:12] = 0.9
+    uncertainty[4:7, 23:26, 26:29] = 0.6
+    uncertainty[17:20, 0:3, 37:40] = 0.5
+    proposal = propose(window.case, mask, card, uncertainty=uncertainty)
+    proposal.probability[1, 17:20, 0:3, 37:40] = 0.4
+    proposal.probability[1, 4:7, 23:26, 26:29] = 0.4
+    return proposal
+
+
+@pytest.fixture
+def proposed(window: Any, tmp_path: Path, card: Any, propose: Any) -> Any:
+    voxels = np.arange(np.prod(SHAPE)).reshape(SHAPE).astype(np.uint8)
+    volume = Volume.from_array(voxels, Affine.identity())
+    path = write_mask(tmp_path / "big.nii.gz", voxels, volume.grid, volume.source)
+    window.desk.open(str(path))
+    window.views.propose.run_requested.emit()
+    window.runner.tell(Finished(doubtful(window, card, propose)))
+    return window
+
+
+def shown(window: Any) -> tuple[Any, int, int, int]:
+    place, index, total, seen = window.views.review.last("show_place")
+    return place, index, total, seen
+
+
+def test_places_are_told_in_words(proposed: Any) -> None:
+    place, index, total, seen = shown(proposed)
+    assert (index, total, seen) == (0, 3, 0)
+    assert place.reason == (
+        "members disagree at the border of anterior, 0.027 ml in doubt"
+    )
+    assert place.structure == "anterior"
+    assert not proposed.canvas.all("go_to")  # nobody was moved unasked
+    reasons = set()
+    for _ in range(3):
+        proposed.views.review.next_requested.emit()
+        reasons.add(shown(proposed)[0].reason.split(",")[0])
+    assert "some members see posterior here" in reasons
+
+
+def test_next_starts_at_the_first_and_goes_round(proposed: Any) -> None:
+    indices = []
+    for _ in range(4):
+        proposed.views.review.next_requested.emit()
+        place, index, *_ = shown(proposed)
+        assert proposed.canvas.last("go_to") == (proposed.case, place.center)
+        indices.append(index)
+    assert indices == [0, 1, 2, 0]
+    proposed.views.review.previous_requested.emit()
+    assert shown(proposed)[1] == 2
+
+
+def test_accepting_goes_on_to_what_is_open(proposed: Any) -> None:
+    proposed.views.review.accept_requested.emit()  # looks first
+    assert proposed.case.accepted == ()
+    first = shown(proposed)[0].center
+    proposed.views.review.accept_requested.emit()
+    assert proposed.case.accepted == (first,)
+    assert shown(proposed)[1:] == (1, 3, 1)
+    proposed.views.review.accept_requested.emit()
+    proposed.views.review.accept_requested.emit()
+    assert len(proposed.case.accepted) == 3
+    assert shown(proposed)[3] == 3
+    assert "every doubtful place was accepted" in proposed.said[-1]
+
+
+def test_proposing_again_starts_anew(proposed: Any, card: Any, propose: Any) -> None:
+    proposed.views.review.accept_requested.emit()
+    proposed.views.review.accept_requested.emit()
+    proposed.views.propose.run_requested.emit()
+    proposed.runner.tell(Finished(doubtful(proposed, card, propose)))
+    assert proposed.case.accepted == ()
+    assert shown(proposed)[1:] == (0, 3, 0)
+
+
+def test_the_strip_is_in_the_order_that_is_shown(proposed: Any) -> None:
+    proposed.canvas.answers["slice_region"] = Region((6, 7), (0, 30), (0, 40))
+    proposed.canvas.moved.emit()
+    doubts, here = proposed.views.review.last("show_strip")
+    # RAS is shown from the head to the feet: plane 6 of 20 is shown as 13.
+    assert proposed.case.display.turn.flips == (True, True, True)
+    assert len(doubts) == 20
+    assert here == 13
+    assert doubts[here] > 0  # of planes 4 to 6
+    assert doubts[6] == 0
+    proposed.views.review.slice_chosen.emit(here)
+    case, voxel = proposed.canvas.last("go_to")
+    assert voxel[0] == 6
+    assert case.proposal.uncertainty[voxel] == pytest.approx(0.6)
+    before = len(proposed.canvas.all("go_to"))
+    proposed.views.review.slice_chosen.emit(99)
+    assert len(proposed.canvas.all("go_to")) == before
+
+
+def test_the_strip_follows_the_plane(proposed: Any) -> None:
+    proposed.canvas.answers["slice_region"] = Region((0, 20), (0, 30), (10, 11))
+    proposed.canvas.moved.emit()
+    doubts, here = proposed.views.review.last("show_strip")
+    assert (len(doubts), here) == (40, 29)
+
+
+def test_places_of_an_older_proposal_do_not_come_late(
+    proposed: Any, card: Any, propose: Any
+) -> None:
+    proposed.background.held = True
+    proposed.views.propose.run_requested.emit()
+    proposed.runner.tell(Finished(doubtful(proposed, card, propose)))
+    proposed.views.propose.run_requested.emit()
+    sure = propose(proposed.case, np.zeros(SHAPE), card)
+    proposed.runner.tell(Finished(sure))
+    proposed.background.held = False
+    proposed.background.go_on()
+    assert shown(proposed) == (None, 0, 0, 0)
+
+
+def test_nothing_to_review(window: Any, image: Path) -> None:
+    window.desk.open(str(image))
+    assert shown(window) == (None, 0, 0, 0)
+    for intent in ("next_requested", "previous_requested", "accept_requested"):
+        getattr(window.views.review, intent).emit()
+    assert not window.canvas.all("go_to")
+    doubts, _ = window.views.review.last("show_strip")
+    assert len(doubts) == 0
