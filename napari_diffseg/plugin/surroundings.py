@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels
-from qtpy.QtCore import QObject, Qt
+from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtWidgets import QAbstractButton, QDockWidget, QMainWindow, QWidget
 
 from napari_diffseg.layers.letters import OrientationLetters
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from napari_diffseg.widgets.dock import Dock
 
 PLANES = "DiffSeg planes"
+SETTLE_MS = 200
 
 
 class Surroundings(QObject):
@@ -76,16 +77,27 @@ class Surroundings(QObject):
         self._viewer.window.add_dock_widget(
             self.views, name=PLANES, area="right", allowed_areas=["right", "bottom"]
         )
-        main = self._dock.window()
-        ours, panels = _dock_of(self.views), _dock_of(self._dock)
-        if isinstance(main, QMainWindow) and ours is not None and panels is not None:
-            main.splitDockWidget(ours, panels, Qt.Orientation.Horizontal)
-            main.resizeDocks(
-                [ours, panels],
-                [self.views.sizeHint().width(), self._dock.sizeHint().width()],
-                Qt.Orientation.Horizontal,
-            )
+        main, docks = self._docks()
+        if main is not None:
+            main.splitDockWidget(*docks, Qt.Orientation.Horizontal)
+            # Once more when napari has laid its own docks out.
+            for pause in (0, SETTLE_MS):
+                QTimer.singleShot(pause, self._share_width)
         self.keys = Keys(self._viewer, self._actions(), self._dock)
+
+    def _docks(self) -> tuple[QMainWindow | None, list[QDockWidget]]:
+        main = self._dock.window()
+        docks = [_dock_of(self.views), _dock_of(self._dock)]
+        there = [one for one in docks if one is not None]
+        if not isinstance(main, QMainWindow) or len(there) < len(docks):
+            return None, []
+        return main, there
+
+    def _share_width(self) -> None:
+        main, docks = self._docks()
+        if main is not None and self._open:
+            widths = [self.views.sizeHint().width(), self._dock.sizeHint().width()]
+            main.resizeDocks(docks, widths, Qt.Orientation.Horizontal)
 
     def close(self) -> None:
         """Let go of viewer and session."""

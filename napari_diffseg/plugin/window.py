@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QApplication, QWidget
@@ -29,7 +30,7 @@ SIZE = (1600, 1000)
 PATIENCE_MS = 240_000
 SETTLE_MS = 1_500
 
-_OPEN: WeakKeyDictionary[Any, Window] = WeakKeyDictionary()
+_OPEN: dict[Any, Window] = {}
 """A viewer has one window of ours, however often its dock is asked for."""
 
 
@@ -72,6 +73,7 @@ class Window:
         if self._closed:
             return
         self._closed = True
+        _OPEN.pop(self.viewer, None)
         self.surroundings.close()
         self.desk.close()
         self.gui.close()
@@ -165,12 +167,17 @@ def open_window(
 
     viewer = napari.Viewer(title="DiffSeg")
     viewer.window.resize(*SIZE)
-    window = assemble(viewer)
-    dock_into(viewer, window)
-    errand = Errand(window, propose=propose, screenshot=screenshot)
-    for image in images:
-        window.desk.open(image)
-    napari.run()
+    with ExitStack() as scratch:
+        journal = None
+        if screenshot is not None:  # a picture asks nobody about earlier strokes
+            folder = scratch.enter_context(TemporaryDirectory(prefix="diffseg-"))
+            journal = Journal(Path(folder))
+        window = assemble(viewer, journal=journal)
+        dock_into(viewer, window)
+        errand = Errand(window, propose=propose, screenshot=screenshot)
+        for image in images:
+            window.desk.open(image)
+        napari.run()
     if errand.trouble:
         raise DiffsegError(errand.trouble)
 
@@ -213,7 +220,12 @@ class Errand:
 
     def _on_change(self, case: Case, aspect: str) -> None:
         if aspect == "proposal" and case.proposal is not None:
-            self._later(SETTLE_MS, self._take_picture)
+            self._later(SETTLE_MS // 2, self._look)
+
+    def _look(self) -> None:
+        """Show where the members disagree most, as a reader would go on."""
+        self.window.dock.review.next_requested.emit()
+        self._later(SETTLE_MS, self._take_picture)
 
     def _take_picture(self) -> None:
         self.window.viewer.window.screenshot(

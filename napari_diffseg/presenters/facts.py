@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from diffseg.volume.windows import windows_for
 from napari_diffseg.session import Case
 from napari_diffseg.views import CaseFacts
 
 _OBLIQUE_DEG = 0.5
-_SAMPLE = 500_000
 _FORMATS = {
     "nifti1": "NIfTI",
     "nifti2": "NIfTI-2",
@@ -27,16 +25,6 @@ _FORMATS = {
     "tiff": "TIFF",
     "slices": "numbered slices",
     "array": "layer",
-}
-
-# Width and centre in HU, as radiologists name them.
-_CT_WINDOWS = {
-    "brain": (80, 40),
-    "soft tissue": (400, 40),
-    "liver": (150, 30),
-    "mediastinum": (350, 50),
-    "lung": (1500, -600),
-    "bone": (1800, 400),
 }
 
 

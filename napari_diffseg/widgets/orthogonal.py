@@ -17,6 +17,7 @@ from napari_diffseg.widgets.pictures import Look
 _EMPTY = "The other planes of an image appear here."
 _SINGLE = "A single slice: it has no other planes."
 _REFRESH_MS = 40
+_LEAST_WIDTH = 160
 
 
 class OrthogonalViews(QWidget):
@@ -42,6 +43,7 @@ class OrthogonalViews(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("diffseg.views")
+        self.setMinimumWidth(_LEAST_WIDTH)
         self._case: Case | None = None
         self._main: Plane = "axial"
         self._three = False

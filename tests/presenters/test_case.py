@@ -263,8 +263,8 @@ def test_a_mask_on_another_grid_is_refused(
 
 def test_windows_fit_the_image(window: Any, image: Path) -> None:
     window.desk.open(str(image))
-    assert window.views.case.last("set_windows") == (("automatic", "full range"), None)
-    window.views.case.window_chosen.emit("full range")
+    assert window.views.case.last("set_windows") == (("Auto 1-99 %", "Full range"), "Auto 1-99 %")
+    window.views.case.window_chosen.emit("Full range")
     assert window.canvas.last("set_window") == (window.case, 0.0, 199.0)
 
 

@@ -128,7 +128,10 @@ class Members:
     ) -> Iterator[Slab | None]:
         """Draw the next members that are computed together, and yield them."""
         flips = self._preparation.flips
-        per_flip = self._together(image.shape[1:], planes)
+        most = self._together(image.shape[1:], planes)
+        # In rounds of equal size: a mask on its own is slow.
+        left = -(-(members - first) // len(flips))
+        per_flip = -(-left // -(-left // most))
         stop = min(members, first + len(flips) * per_flip)
         drawn: dict[int, NDArray[np.float32]] = {}
         waiting = first
@@ -146,7 +149,7 @@ class Members:
                 waiting += 1
 
     def _together(self, shape: Sequence[int], planes: range) -> int:
-        """How many members of one flip are computed together."""
+        """How many members of one flip may be computed together."""
         dims, multiple = self._network.dims, self._network.multiple
         masks = self.means.most(math.prod(padded(shape[-dims:], multiple)))
         return masks if dims == 3 else max(1, masks // len(planes))

@@ -15,7 +15,7 @@ from diffseg.engine import Engine
 from diffseg.project.journal import Journal
 from diffseg.volume import Volume
 
-PATIENCE = 90_000
+PATIENCE = 60_000
 """How long the robot waits at most, in ms; far above what anything takes."""
 
 
@@ -66,10 +66,16 @@ class Robot:
     def wait(self, condition: Callable[[], Any], what: str) -> None:
         """Wait until `condition` holds."""
 
-        def holds() -> None:
-            assert condition(), f"still waiting until {what}"
+        try:
+            self.qtbot.waitUntil(lambda: bool(condition()), timeout=PATIENCE)
+        except self.qtbot.TimeoutError:
+            pytest.fail(f"still waiting until {what}; the window says: {self.notice()}")
 
-        self.qtbot.waitUntil(holds, timeout=PATIENCE)
+    def type(self, handle: str, text: str) -> None:
+        """Replace what a line holds, key by key."""
+        line = self.find(handle)
+        line.selectAll()
+        self.qtbot.keyClicks(line, text)
 
     def open(self, path: Path) -> Any:
         """Type a path into the case panel, press Enter, wait for the case."""
@@ -155,6 +161,7 @@ def robot(
     robot.wait(lambda: window.canvas is not None, "the window is there")
     yield robot
     window.close()
+    robot.viewer = robot.window = robot.session = None  # napari looks for leaks
 
 
 @pytest.fixture(scope="session")

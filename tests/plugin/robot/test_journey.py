@@ -92,9 +92,7 @@ def test_open_label_propose_correct_export(
 
     # What is exported is what is on the screen, on the source's grid.
     out = tmp_path / "exported.nii.gz"
-    line = robot.find("diffseg.export.path")
-    line.setText(str(out))
-    line.editingFinished.emit()
+    robot.type("diffseg.export.path", str(out))
     robot.click("diffseg.export.run")
     robot.wait(out.exists, "the export is there")
     source, written = nib.load(crop), nib.load(out)
