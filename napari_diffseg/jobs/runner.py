@@ -113,6 +113,7 @@ class QtRunner(QObject):
     def close(self) -> None:
         """End the worker, without making the window wait for it."""
         self._gui.close()
+        self._engine.on_state = None
         self._loading.shutdown(wait=False, cancel_futures=True)
         self._jobs.submit(self._engine.close)
         self._jobs.shutdown(wait=False)

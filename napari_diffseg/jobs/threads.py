@@ -80,10 +80,29 @@ class Background:
 class Later(QObject):
     """Calls functions after a pause, as long as the window is there."""
 
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._waiting: set[QTimer] = set()
+
     def __call__(self, milliseconds: int, fn: Callable[[], Any]) -> None:
         """Call `fn` in the window's thread, `milliseconds` from now."""
         timer = QTimer(self)
         timer.setSingleShot(True)
-        timer.timeout.connect(fn)
-        timer.timeout.connect(timer.deleteLater)
+
+        def ring() -> None:
+            self._forget(timer)
+            fn()
+
+        timer.timeout.connect(ring)
+        self._waiting.add(timer)
         timer.start(milliseconds)
+
+    def close(self) -> None:
+        """Call nothing that still waits."""
+        for timer in tuple(self._waiting):
+            self._forget(timer)
+
+    def _forget(self, timer: QTimer) -> None:
+        self._waiting.discard(timer)
+        timer.stop()
+        timer.deleteLater()

@@ -56,6 +56,9 @@ class Surroundings(QObject):
         self.keys: Keys | None = None
         self._page: KeysPage | None = None
         self._before: Shown = "mask"
+        self._settled = QTimer(self)
+        self._settled.setSingleShot(True)
+        self._settled.timeout.connect(self._share_width)
         self._open = True
         session.current_changed.connect(self._on_current)
         session.case_changed.connect(self._on_changed)
@@ -80,9 +83,9 @@ class Surroundings(QObject):
         main, docks = self._docks()
         if main is not None:
             main.splitDockWidget(*docks, Qt.Orientation.Horizontal)
+            self._share_width()
             # Once more when napari has laid its own docks out.
-            for pause in (0, SETTLE_MS):
-                QTimer.singleShot(pause, self._share_width)
+            self._settled.start(SETTLE_MS)
         self.keys = Keys(self._viewer, self._actions(), self._dock)
 
     def _docks(self) -> tuple[QMainWindow | None, list[QDockWidget]]:
@@ -104,6 +107,7 @@ class Surroundings(QObject):
         if not self._open:
             return
         self._open = False
+        self._settled.stop()
         session, canvas = self._session, self._canvas
         session.current_changed.disconnect(self._on_current)
         session.case_changed.disconnect(self._on_changed)

@@ -55,13 +55,14 @@ class Window:
         self.journal = journal
         self.gui = GuiThread(self.dock)
         self._background = Background(self.gui)
+        self._later = Later(self.dock)
         self.desk = Desk(
             self.dock,
             self.canvas,
             self.runner,
             journal,
             background=self._background,
-            later=Later(self.dock),
+            later=self._later,
             in_gui=self.gui.call,
         )
         self.surroundings = Surroundings(viewer, self.dock, self.canvas, self.desk)
@@ -74,8 +75,10 @@ class Window:
             return
         self._closed = True
         _OPEN.pop(self.viewer, None)
+        self._watch.stop()
         self.surroundings.close()
         self.desk.close()
+        self._later.close()
         self.gui.close()
         self._background.close()
         self.runner.close()
@@ -101,6 +104,16 @@ class Watch(QObject):
         application = QApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(going)
+
+    def stop(self) -> None:
+        """Let go of the dock and its window."""
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.disconnect(self._going)
+        for one in (self._main, self._dock):
+            if one is not None:
+                one.removeEventFilter(self)
+        self._main = None
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Look at what comes by; stop nothing."""
