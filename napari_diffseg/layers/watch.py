@@ -45,6 +45,22 @@ class Intents:
     tool_changed = Signal(str)
     label_changed = Signal(int)
 
+    def fall_silent(self) -> None:
+        """Tell nobody anything from here on: the window is going."""
+        for signal in (
+            self.case_deleted,
+            self.case_selected,
+            self.image_added,
+            self.image_renamed,
+            self.edited,
+            self.dirty,
+            self.moved,
+            self.box_drawn,
+            self.tool_changed,
+            self.label_changed,
+        ):
+            signal.disconnect()
+
 
 class Soon:
     """Calls a function once the event at hand was dealt with.

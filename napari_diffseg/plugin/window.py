@@ -78,6 +78,7 @@ class Window:
         self._watch.stop()
         self.surroundings.close()
         self.desk.close()
+        self.canvas.fall_silent()
         self._later.close()
         self.gui.close()
         self._background.close()
