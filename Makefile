@@ -11,6 +11,9 @@ else ifeq ($(UNAME)$(DISPLAY),Linux)
 DEMO_FLAGS := --headless
 endif
 
+# The tests bring a second Qt binding; the window takes the one that users get.
+export QT_API ?= pyside6
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # the test runner's closing line comes last
 .PHONY: help demo test lint types contracts bench clean

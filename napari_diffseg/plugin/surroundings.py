@@ -80,27 +80,29 @@ class Surroundings(QObject):
         self._viewer.window.add_dock_widget(
             self.views, name=PLANES, area="right", allowed_areas=["right", "bottom"]
         )
-        main, docks = self._docks()
-        if main is not None:
-            main.splitDockWidget(*docks, Qt.Orientation.Horizontal)
+        docks = self._docks()
+        if docks is not None:
+            main, planes, panels = docks
+            main.splitDockWidget(planes, panels, Qt.Orientation.Horizontal)
             self._share_width()
             # Once more when napari has laid its own docks out.
             self._settled.start(SETTLE_MS)
         self.keys = Keys(self._viewer, self._actions(), self._dock)
 
-    def _docks(self) -> tuple[QMainWindow | None, list[QDockWidget]]:
+    def _docks(self) -> tuple[QMainWindow, QDockWidget, QDockWidget] | None:
+        """The main window with the docks of the planes and the panels."""
         main = self._dock.window()
-        docks = [_dock_of(self.views), _dock_of(self._dock)]
-        there = [one for one in docks if one is not None]
-        if not isinstance(main, QMainWindow) or len(there) < len(docks):
-            return None, []
-        return main, there
+        planes, panels = _dock_of(self.views), _dock_of(self._dock)
+        if not isinstance(main, QMainWindow) or planes is None or panels is None:
+            return None
+        return main, planes, panels
 
     def _share_width(self) -> None:
-        main, docks = self._docks()
-        if main is not None and self._open:
+        docks = self._docks() if self._open else None
+        if docks is not None:
+            main, planes, panels = docks
             widths = [self.views.sizeHint().width(), self._dock.sizeHint().width()]
-            main.resizeDocks(docks, widths, Qt.Orientation.Horizontal)
+            main.resizeDocks([planes, panels], widths, Qt.Orientation.Horizontal)
 
     def close(self) -> None:
         """Let go of viewer and session."""

@@ -26,6 +26,10 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 LINK = re.compile(r"\]\((?P<inline>[^)\s]+)\)|(?:src|href)=\"(?P<html>[^\"]+)\"")
+PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+\.png)\)")
+ALT = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
+PICTURES = sorted(ROOT.glob("docs/pictures/*.png"))
+PNG = b"\x89PNG\r\n\x1a\n"
 FENCED = re.compile(r"^(```|~~~).*?^\1$", re.MULTILINE | re.DOTALL)
 
 
@@ -123,6 +127,28 @@ def test_links_point_to_files(page: Path) -> None:
         and not (page.parent / target.split("#")[0]).exists()
     ]
     assert not broken, f"{name_of(page)} points to {broken}"
+
+
+def test_every_picture_is_shown_and_small() -> None:
+    told = "".join(FENCED.sub("", page.read_text(encoding="utf-8")) for page in PAGES)
+    shown = {Path(name).name for name in PICTURE.findall(told)}
+    assert {path.name for path in PICTURES} <= shown
+    heavy = [path.name for path in PICTURES if path.stat().st_size > 400_000]
+    assert PICTURES
+    assert not heavy
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_pictures_are_there_and_told_in_words(page: Path) -> None:
+    text = FENCED.sub("", page.read_text(encoding="utf-8"))
+    wordless = [name for words, name in ALT.findall(text) if not words.strip()]
+    missing = [
+        name
+        for name in PICTURE.findall(text)
+        if not (page.parent / name).read_bytes().startswith(PNG)
+    ]
+    assert not wordless
+    assert not missing
 
 
 def test_the_floors_are_told_as_they_are() -> None:

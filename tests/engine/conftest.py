@@ -95,7 +95,9 @@ class World:
 
     @property
     def exchanges(self) -> list[Path]:
-        return list(self.temporary.iterdir())
+        # Of a long path multiprocessing's socket lies beside, until the end.
+        every = self.temporary.iterdir()
+        return [path for path in every if not path.name.startswith("pymp-")]
 
     def engine(self, address: str = "") -> Engine:
         return Engine(address, threads=1)

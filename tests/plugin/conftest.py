@@ -19,6 +19,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Find a screen and folders of our own before Qt and napari are imported."""
     home = _SCREEN.enter_context(tempfile.TemporaryDirectory(prefix="diffseg-test-"))
     os.environ["DIFFSEG_HOME"] = home
+    os.environ.setdefault("QT_API", "pyside6")  # where PyQt6 is installed, too
     os.environ["NAPARI_CONFIG"] = os.path.join(home, "napari", "settings.yaml")
     if not has_screen():
         try:

@@ -185,6 +185,9 @@ class Window:
         self.views = SimpleNamespace(**{k: Fake(p) for k, p in PANELS.items()})
         self.canvas: Any = Fake(protocols.Canvas)
         self.canvas.answers["apply"] = self._apply
+        self.canvas.answers["show_proposal"] = lambda case, done=None: (
+            None if done is None else done()
+        )
         self.canvas.answers["slice_region"] = lambda case: Region(
             (2, 3), (0, case.volume.shape[1]), (0, case.volume.shape[2])
         )

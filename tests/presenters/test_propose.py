@@ -73,7 +73,7 @@ def test_a_proposal_is_one_undo_step(opened: Any, card: Any, propose: Any) -> No
     assert not note.proposed.flags.writeable
     assert not note.touched.any()
     assert opened.case.proposal is proposal
-    assert opened.canvas.last("show_proposal") == (opened.case,)
+    assert opened.canvas.last("show_proposal")[0] is opened.case
     assert opened.journal.last("note") == (opened.case.id,)
     assert opened.session.busy is None
     assert not opened.views.propose.all("ask_replace")
