@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 
-from diffseg.domain import Region
+from diffseg.domain import Proposal, Region
 from diffseg.domain.preview import Preview
 from diffseg.project.annotation import Change
 from napari_diffseg.layers import making
 from napari_diffseg.layers.edits import make_change
-from napari_diffseg.layers.hand import Hand
+from napari_diffseg.layers.in_hand import InHand
 from napari_diffseg.layers.mask_layer import MaskLayer
-from napari_diffseg.layers.navigation import AXIS, Navigator
-from napari_diffseg.layers.overlays import Overlays
+from napari_diffseg.layers.navigation import AXIS
 from napari_diffseg.layers.stack import Stack
-from napari_diffseg.layers.stacks import Stacks
-from napari_diffseg.layers.watch import Intents, Watch
+from napari_diffseg.layers.watch import Turns
 from napari_diffseg.session import Case
-from napari_diffseg.views import Plane, Shown, Tool
+from napari_diffseg.views import Plane, Shown
 
 
-class NapariCanvas(Intents):
+class NapariCanvas(InHand):
     """The `Canvas` of a napari viewer.
 
     Every case is a stack of layers, known as objects: the user may rename, move,
@@ -39,17 +37,11 @@ class NapariCanvas(Intents):
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
-        self._viewer = viewer
-        self._hand = Hand()
-        self._navigator = Navigator(viewer)
-        self._stacks = Stacks(viewer, self._navigator)
-        self._watch = Watch(viewer, self, self._stacks.find)
-        self._overlays = Overlays(self._hand)
+        super().__init__(viewer)
+        self._turns = Turns()
         viewer.dims.events.order.connect(self._on_plane)
         viewer.dims.events.ndisplay.connect(self._on_plane)
         viewer.mouse_drag_callbacks.append(self._on_press)
-        self.tool_changed.connect(self._hand.note_tool)
-        self.label_changed.connect(self._hand.note_label)
 
     # Cases
 
@@ -118,7 +110,7 @@ class NapariCanvas(Intents):
         stack = self._stacks.get(case_id)
         if stack is not None:
             with self._watch.quiet():
-                stack.drop("proposing")
+                self._overlays.end_preview(stack)
 
     def apply(self, case: Case, change: Change) -> None:
         """Change the mask as one undoable step; marks nothing as touched."""
@@ -128,12 +120,20 @@ class NapariCanvas(Intents):
             else:
                 make_change(case.annotation, change)
 
-    def show_proposal(self, case: Case) -> None:
-        """Add or replace probability, uncertainty and contours, hidden at first."""
-        with self._acting(case) as stack:
-            if stack is not None:
-                self._mask(stack)
-                self._overlays.show_proposal(stack, awake=self._stacks.current is stack)
+    def prepare_proposal(self, case: Case, proposal: Proposal) -> None:
+        """Do ahead what `show_proposal` has to compute; in any thread."""
+        self._overlays.prepare(case, proposal)
+
+    def show_proposal(self, case: Case, done: Callable[[], Any] | None = None) -> None:
+        """Add or replace probability, uncertainty and contours, hidden at first.
+
+        With `done` one after another while the window lives; it is called at last.
+        """
+        steps = self._proposal_steps(case)
+        if done is not None:
+            self._turns(steps, done)
+        else:
+            deque(steps, maxlen=0)
 
     def show_as(self, case: Case, shown: Shown, member: int = 0) -> None:
         """Show mask, contours, uncertainty or one member; the mask without them."""
@@ -148,20 +148,6 @@ class NapariCanvas(Intents):
         if stack is not None and stack.mask is not None and not stack.mask.visible:
             self.set_tool("pan")  # nobody draws into what they do not see
             self.tool_changed.emit("pan")
-
-    def set_outline(self, outline: bool) -> None:
-        """Show the mask as an outline, or filled."""
-        self._hand.outline = outline
-        self._dress_all()
-
-    def set_opacity(self, opacity: float) -> None:
-        """Opacity of the mask in [0, 1]."""
-        self._hand.opacity = float(np.clip(opacity, 0.0, 1.0))
-        self._dress_all()
-
-    def set_hidden(self, hidden: bool) -> None:
-        """Hide the current case's mask and all that lies on the image."""
-        self._with_current(lambda stack: stack.hide(hidden))
 
     # Where one looks
 
@@ -218,11 +204,6 @@ class NapariCanvas(Intents):
 
     # What the user has in hand
 
-    def set_tool(self, tool: Tool) -> None:
-        """Put a tool into the user's hand."""
-        self._hand.tool = tool
-        self._with_current(self._hand.take_up)
-
     def set_brush(self, case: Case, radius: float, three_d: bool) -> None:
         """Brush of a radius in mm (voxels without millimetres)."""
         self._hand.radius, self._hand.three_d = radius, three_d
@@ -230,40 +211,17 @@ class NapariCanvas(Intents):
             if stack is not None:
                 self._size(stack)
 
-    def set_label(self, value: int) -> None:
-        """Paint with this label."""
-        self._hand.label = value
-        self._with_current(self._hand.take_up)
-
-    def undo(self) -> None:
-        """Undo the last step in the current mask."""
-        stack = self._stacks.current
-        if stack is not None and stack.mask is not None:
-            stack.mask.undo()
-
-    def redo(self) -> None:
-        """Do it again."""
-        stack = self._stacks.current
-        if stack is not None and stack.mask is not None:
-            stack.mask.redo()
-
     # Within
 
-    @contextmanager
-    def _acting(self, case: Case) -> Iterator[Stack | None]:
-        with self._watch.quiet():
-            yield self._stacks.get(case.id)
-
-    def _with_current(self, call: Callable[[Stack], None]) -> None:
-        stack = self._stacks.current
-        if stack is not None:
-            with self._watch.quiet():
-                call(stack)
-
-    def _dress_all(self) -> None:
-        with self._watch.quiet():
-            for stack in self._stacks.each():
-                self._overlays.dress(stack)
+    def _proposal_steps(self, case: Case) -> Iterator[None]:
+        proposal = case.proposal
+        for step in self._overlays.proposal_steps:
+            with self._acting(case) as stack:
+                if stack is None or case.proposal is not proposal:
+                    return
+                self._mask(stack)
+                step(stack, self._stacks.current is stack)
+            yield
 
     def _mask(self, stack: Stack, *, seen: bool = False) -> MaskLayer:
         """The mask; made again, from what was drawn, where the user deleted it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -52,15 +53,16 @@ def bands(proposal: Proposal) -> NDArray[np.uint8]:
         there are several structures, the largest of theirs.
     """
     result = np.zeros(proposal.mask.shape, np.uint8)
-    planes = max(1, _VOXELS_AT_ONCE // max(1, result[0].size))
-    for start in range(0, len(result), planes):
-        part = slice(start, start + planes)
-        if proposal.members is None:
-            likely = proposal.probability[:, part].max(axis=0)
+    likely, members = proposal.probability, proposal.members
+    # Most of an image is of no structure: members need not be counted there.
+    for box in _boxes(likely if members is None else members):
+        part, there = result[box], (slice(None), *box)
+        if members is None:
+            most = likely[there].max(axis=0)
             for level in LEVELS:
-                result[part] += likely >= level
+                part += most >= level
         else:
-            _count(proposal.members[:, part], proposal.labels.values, result[part])
+            _count(members[there], proposal.labels.values, part)
     return result
 
 
@@ -80,3 +82,18 @@ def _count(
             found = contours(masks)
             band = found.outer.astype(np.uint8) + found.median + found.inner
             np.maximum(result, band, out=result)
+
+
+def _boxes(source: NDArray[Any]) -> Iterator[tuple[slice, slice, slice]]:
+    """Boxes, each of some planes, that hold all of (N, Z, Y, X) that is not 0."""
+    planes = np.flatnonzero(source.any(axis=(0, 2, 3)))
+    if not len(planes):
+        return
+    several = max(1, _VOXELS_AT_ONCE // max(1, source[0, 0].size))
+    for start in range(int(planes[0]), int(planes[-1]) + 1, several):
+        z = slice(start, min(start + several, int(planes[-1]) + 1))
+        there = source[:, z].any(axis=(0, 1))
+        rows, columns = (np.flatnonzero(np.any(there, axis=axis)) for axis in (1, 0))
+        if len(rows):
+            y = slice(int(rows[0]), int(rows[-1]) + 1)
+            yield z, y, slice(int(columns[0]), int(columns[-1]) + 1)

@@ -112,43 +112,43 @@ def mask(case: Case) -> MaskLayer:
     return layer
 
 
-def uncertainty_data(case: Case, proposal: Proposal) -> NDArray[Any]:
-    """(Z, Y, X) in [0, 1], as shown."""
-    return case.display.view(proposal.uncertainty)
+def maps(proposal: Proposal) -> dict[str, NDArray[Any]]:
+    """What lies beside a proposal's mask, by role, on the source's grid."""
+    roles = ("probability", "uncertainty", "contours")
+    return {role: map_of(proposal, role) for role in roles}
 
 
-def probability_data(case: Case, proposal: Proposal) -> NDArray[Any]:
-    """(Z, Y, X) in [0, 1], as shown: of any structure."""
+def map_of(proposal: Proposal, role: str) -> NDArray[Any]:
+    """(Z, Y, X): probability of any structure, uncertainty, or `bands`."""
+    if role == "uncertainty":
+        return proposal.uncertainty
+    if role == "contours":
+        return bands(proposal)
     one = proposal.probability
-    total = one[0] if len(one) == 1 else np.minimum(one.sum(axis=0), 1.0)
-    return case.display.view(total)
+    any_of_them: NDArray[Any] = one[0]
+    if len(one) > 1:
+        any_of_them = np.minimum(one.sum(axis=0), 1.0)
+    return any_of_them
 
 
-def contours_data(case: Case, proposal: Proposal) -> NDArray[Any]:
-    """(Z, Y, X) of 0 to 3, as shown; see `bands`."""
-    return case.display.view(bands(proposal))
-
-
-def uncertainty(case: Case, proposal: Proposal) -> Layer:
-    """Doubt, from nothing to yellow; hidden at first."""
+def uncertainty(case: Case, shown: NDArray[Any]) -> Layer:
+    """Doubt in [0, 1], from nothing to yellow; hidden at first."""
+    assert case.proposal is not None
     return Image(
-        uncertainty_data(case, proposal),
+        shown,
         colormap=uncertainty_colormap(),
         # Up to where two answers are equally likely.
-        contrast_limits=(
-            _NEARLY_NONE,
-            math.log(2) / math.log(len(proposal.labels) + 1),
-        ),
+        contrast_limits=(_NEARLY_NONE, _even_doubt(case.proposal)),
         blending=_OVER,
         visible=False,
         **keywords(case, "uncertainty"),
     )
 
 
-def probability(case: Case, proposal: Proposal) -> Layer:
+def probability(case: Case, shown: NDArray[Any]) -> Layer:
     """Probability of any structure, from nothing to light blue; hidden at first."""
     return Image(
-        probability_data(case, proposal),
+        shown,
         colormap=probability_colormap(),
         contrast_limits=(_NEARLY_NONE, 1.0),
         blending=_OVER,
@@ -157,10 +157,11 @@ def probability(case: Case, proposal: Proposal) -> Layer:
     )
 
 
-def contours(case: Case, proposal: Proposal) -> Layer:
+def contours(case: Case, shown: NDArray[Any]) -> Layer:
     """Lines around what 5 %, 50 % and 95 % of the members see; hidden at first."""
+    assert case.proposal is not None
     layer = NestedLines(
-        contours_data(case, proposal),
+        shown,
         colormap=contour_colormap(),
         features={
             "index": [0, 1, 2, 3],
@@ -173,7 +174,7 @@ def contours(case: Case, proposal: Proposal) -> Layer:
     )
     layer.contour = 1
     layer.editable = False
-    layer.metadata[KEY]["lines"] = origin(proposal)
+    layer.metadata[KEY]["lines"] = origin(case.proposal)
     return layer
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from napari.layers import Labels, Layer, Shapes
+from numpy.typing import NDArray
 
 from diffseg.domain import Proposal, Region
 from diffseg.domain.preview import Preview
@@ -14,14 +16,16 @@ from napari_diffseg.layers import making
 from napari_diffseg.layers.box import box_region, kept
 from napari_diffseg.layers.colours import table_colormap, table_features
 from napari_diffseg.layers.hand import Hand
+from napari_diffseg.layers.kept import Kept
 from napari_diffseg.layers.stack import Stack
+from napari_diffseg.session import Case
 from napari_diffseg.views import Shown
 
 _PREVIEW_OPACITY = 0.35
-_MAPS: dict[str, tuple[Callable[..., Layer], Callable[..., Any]]] = {
-    "probability": (making.probability, making.probability_data),
-    "uncertainty": (making.uncertainty, making.uncertainty_data),
-    "contours": (making.contours, making.contours_data),
+_MAPS: dict[str, Callable[[Case, NDArray[Any]], Layer]] = {
+    "probability": making.probability,
+    "uncertainty": making.uncertainty,
+    "contours": making.contours,
 }
 
 
@@ -36,6 +40,8 @@ class Overlays:
 
     def __init__(self, hand: Hand) -> None:
         self._hand = hand
+        self._ready: dict[str, tuple[Proposal, dict[str, NDArray[Any]]]] = {}
+        self._kept = Kept()
 
     def dress(self, stack: Stack) -> None:
         """Filled or lines, and how opaque."""
@@ -58,20 +64,17 @@ class Overlays:
                 layer.colormap = table_colormap(stack.case.table)
                 layer.features = table_features(stack.case.table)
 
-    def show_proposal(self, stack: Stack, *, awake: bool) -> None:
-        """Add or replace the maps of a case's proposal; remove them without one."""
-        proposal = stack.case.proposal
-        for role in _MAPS:
-            if proposal is None:
-                stack.drop(role)
-            else:
-                self._map(stack, role, proposal)
-        stack.drop("member")
-        mask = stack.mask
-        if mask is not None:
-            mask.metadata[making.KEY] = making.facts(stack.case, "mask")
-        if proposal is None and stack.shown != "mask" and awake:
-            self.show_as(stack, "mask", 0)
+    def prepare(self, case: Case, proposal: Proposal) -> None:
+        """Compute a proposal's maps ahead; in any thread."""
+        self._ready[case.id] = (proposal, making.maps(proposal))
+
+    @property
+    def proposal_steps(self) -> tuple[Callable[[Stack, bool], None], ...]:
+        """What there is to do to show a case's proposal, or to remove its maps.
+
+        Each is given the stack and whether it is the one that is looked at.
+        """
+        return (*(partial(self._renew, role) for role in _MAPS), self._round_off)
 
     def show_as(self, stack: Stack, shown: Shown, member: int) -> None:
         """Show mask, contours, uncertainty or a member; the mask without them."""
@@ -89,7 +92,13 @@ class Overlays:
         empty = np.zeros(stack.case.volume.shape, np.uint8)
         layer = making.other_mask(stack.case, "proposing", empty)
         layer.opacity, layer.visible = _PREVIEW_OPACITY, seen
+        self._kept.begin()
         stack.put("proposing", layer)
+
+    def end_preview(self, stack: Stack) -> None:
+        """Take them away."""
+        stack.drop("proposing")
+        self._kept.end()
 
     def show_preview(self, stack: Stack, preview: Preview) -> None:
         """Put slices there, unless the user deleted the layer."""
@@ -117,19 +126,40 @@ class Overlays:
             return None
         return box_region(layer.data, stack.case.display)
 
+    def _renew(self, role: str, stack: Stack, awake: bool) -> None:
+        if stack.case.proposal is None:
+            stack.drop(role)
+        else:
+            self._map(stack, role, stack.case.proposal)
+
+    def _round_off(self, stack: Stack, awake: bool) -> None:
+        stack.drop("member")
+        self._ready.pop(stack.case.id, None)
+        mask = stack.mask
+        if mask is not None:
+            mask.metadata[making.KEY] = making.facts(stack.case, "mask")
+        if stack.case.proposal is None and stack.shown != "mask" and awake:
+            self.show_as(stack, "mask", 0)
+
     def _map(
         self, stack: Stack, role: str, proposal: Proposal, *, anew: bool = True
     ) -> None:
         """Make a map, or put new data into it; what the user set on it stays."""
-        make, data = _MAPS[role]
         layer = stack.get(role)
+        if layer is not None and not anew:
+            return
+        case = stack.case
+        shown = case.display.view(self._data(case, role, proposal))
         if layer is None:
-            stack.put(role, make(stack.case, proposal))
-        elif anew:
-            fresh = data(stack.case, proposal)
-            layer.data = fresh
+            stack.put(role, _MAPS[role](case, shown))
+        else:
+            layer.data = shown
             layer.editable = False
-            layer.metadata[making.KEY] = making.facts(stack.case, role)
+            layer.metadata[making.KEY] = making.facts(case, role)
+
+    def _data(self, case: Case, role: str, proposal: Proposal) -> NDArray[Any]:
+        of, maps = self._ready.get(case.id, (None, {}))
+        return maps[role] if of is proposal else making.map_of(proposal, role)
 
     def _member(self, stack: Stack, proposal: Proposal | None, member: int) -> None:
         assert proposal is not None

@@ -126,34 +126,50 @@ class Stack:
         self.hidden = None
         for role, layer in self.each():
             if role in _SWITCHED:
-                layer.visible = self.sees(role)
+                see(layer, self.sees(role))
 
     def sleep(self) -> None:
         """Hide every layer while another case is looked at."""
         if self.asleep is None:
             self.asleep = {role: layer.visible for role, layer in self.each()}
         for _, layer in self.each():
-            layer.visible = False
+            see(layer, False)
 
     def wake(self) -> None:
         """Show again what was seen before `sleep`."""
         before, self.asleep = self.asleep, None
         for role, layer in self.each() if before is not None else ():
-            layer.visible = (before or {}).get(role, role == "mask" and self.sees(role))
+            see(layer, (before or {}).get(role, role == "mask" and self.sees(role)))
 
     def hide(self, hidden: bool) -> None:
         """Hide all that lies on the image, or show again what was seen."""
         if hidden and self.hidden is None:
             self.hidden = {role: one.visible for role, one in self._over()}
             for _, layer in self._over():
-                layer.visible = False
+                see(layer, False)
         elif not hidden and self.hidden is not None:
             before, self.hidden = self.hidden, None
             for role, layer in self._over():
-                layer.visible = before.get(role, role == "mask")
+                see(layer, before.get(role, role == "mask"))
+
+    def undo(self) -> None:
+        """Undo the last step in the mask."""
+        if self.mask is not None:
+            self.mask.undo()
+
+    def redo(self) -> None:
+        """Do it again."""
+        if self.mask is not None:
+            self.mask.redo()
 
     def _over(self) -> Iterator[tuple[str, Layer]]:
         return ((role, one) for role, one in self.each() if _rank(role) > 0)
+
+
+def see(layer: Layer, visible: bool) -> None:
+    """Show or hide a layer; napari draws everything anew even if it was so before."""
+    if layer.visible != visible:
+        layer.visible = visible
 
 
 def _rank(role: str) -> int:

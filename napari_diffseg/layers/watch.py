@@ -28,6 +28,9 @@ MODES: dict[Tool, str] = {
 
 _TOOLS: dict[str, Tool] = {mode: tool for tool, mode in MODES.items()}
 
+TURN_MS = 10
+"""Between two steps, for what the user does meanwhile."""
+
 Find = Callable[[Layer], tuple[Stack, str] | None]
 
 
@@ -85,6 +88,30 @@ class Soon:
         waiting, self._waiting = self._waiting, []
         for call in waiting:
             call()
+
+
+class Turns:
+    """Takes steps one by one, and lets the window live between them."""
+
+    def __init__(self) -> None:
+        self._under_way: list[tuple[Iterator[None], Callable[[], Any]]] = []
+        self._timer = QTimer()
+        self._timer.setInterval(TURN_MS)
+        self._timer.timeout.connect(self._step)
+
+    def __call__(self, steps: Iterator[None], done: Callable[[], Any]) -> None:
+        """Go through `steps`, after all that were given before; then call `done`."""
+        self._under_way.append((steps, done))
+        self._timer.start()
+
+    def _step(self) -> None:
+        if self._under_way:
+            steps, done = self._under_way[0]
+            if next(steps, self) is self:
+                self._under_way.pop(0)
+                done()
+        if not self._under_way:
+            self._timer.stop()
 
 
 class Watch:

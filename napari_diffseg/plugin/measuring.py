@@ -22,6 +22,7 @@ DABS = 200
 BRUSH = 40  # voxels across
 _PATIENCE_S = 300.0
 _LOOK_MS = 4
+_REST_S = 1.0
 
 
 class Robot:
@@ -76,6 +77,11 @@ class Robot:
     def wait_idle(self) -> None:
         """Wait until no job runs."""
         wait(lambda: self.session.busy is None, "nothing runs")
+
+    def rest(self) -> None:
+        """Let the window live for a while."""
+        began = time.perf_counter()
+        wait(lambda: time.perf_counter() - began > _REST_S, "it has rested")
 
     def wait_worker(self) -> None:
         """Wait until the worker says what it does."""
@@ -152,8 +158,9 @@ def _watched_run(robot: Robot, mark: Callable[[str], None]) -> dict[str, Any]:
     began = time.perf_counter()
     robot.click("diffseg.propose.run")
     robot.wait_idle()
-    told = asdict(heart.stop())
     seconds = time.perf_counter() - began
+    robot.rest()  # what is put off until the run has ended counts as well
+    told = asdict(heart.stop())
     mark("weigh")
     robot.click("diffseg.propose.run")
     robot.wait_idle()

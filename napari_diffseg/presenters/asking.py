@@ -113,13 +113,27 @@ def work_of_a_person(case: Case, change: Change) -> NDArray[np.bool_]:
     return held
 
 
-def answer_change(
-    case: Case,
-    mask: NDArray[np.uint8],
-    region: Region | None,
-    ask: Callable[[int], bool | None],
-) -> Change | None:
-    """What a proposal changes in a case's mask; None if the user gave up.
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What a proposal would change in a case's mask.
+
+    Parameters
+    ----------
+    change : Change
+        Wherever the mask differs from it.
+    held : (N,) bool ndarray
+        Which of these voxels are a person's work.
+    mask : (Z, Y, X) uint8 ndarray
+        The proposal, read-only and its own.
+    """
+
+    change: Change
+    held: NDArray[np.bool_]
+    mask: NDArray[np.uint8]
+
+
+def answer_for(case: Case, mask: NDArray[np.uint8], region: Region | None) -> Answer:
+    """Compare a proposal with a case's mask; in any thread.
 
     Parameters
     ----------
@@ -127,19 +141,29 @@ def answer_change(
         The proposal.
     region : Region, optional
         The part of the mask that may change; all of it without one.
+    """
+    change = proposed_change(case.annotation, mask, region, replace_touched=True)
+    own = np.array(mask)
+    own.setflags(write=False)
+    return Answer(change, work_of_a_person(case, change), own)
+
+
+def settled(answer: Answer, ask: Callable[[int], bool | None]) -> Change | None:
+    """What an answer changes after all; None if the user gave up.
+
+    Parameters
+    ----------
     ask : callable
         Is given the number of voxels of a person's work that differ, and answers
         whether to replace them, too. Not called where there are none.
     """
-    change = proposed_change(case.annotation, mask, region, replace_touched=True)
-    held = work_of_a_person(case, change)
-    count = int(np.count_nonzero(held))
+    count = int(np.count_nonzero(answer.held))
     if not count:
-        return change
+        return answer.change
     replace = ask(count)
     if replace is None:
         return None
-    return change if replace else subset(change, ~held)
+    return answer.change if replace else subset(answer.change, ~answer.held)
 
 
 def subset(change: Change, chosen: NDArray[np.bool_]) -> Change:

@@ -100,10 +100,11 @@ class CasePresenter:
     def choose_window(self, name: str) -> None:
         """Show another range of intensities; models see all of them."""
         case = self._session.current
-        if case is None or name not in self._windows_of(case):
+        windows = self._windows.get(case.id, {}) if case else {}
+        if case is None or name not in windows:
             return
         self._window[case.id] = name
-        self._canvas.set_window(case, *self._windows_of(case)[name])
+        self._canvas.set_window(case, *windows[name])
 
     def give_spacing(self, plane: float, row: float, column: float) -> None:
         """Give the current case millimetres; its mask stays as it is."""
@@ -192,10 +193,19 @@ class CasePresenter:
         finally:
             self._showing_anew = False
 
-    def _windows_of(self, case: Case) -> dict[str, tuple[float, float]]:
-        if case.id not in self._windows:
-            self._windows[case.id] = windows_of(case)
-        return self._windows[case.id]
+    def _look_for_windows(self, case: Case) -> None:
+        """Measure the ranges of a case's intensities, and show them."""
+
+        def found(windows: dict[str, tuple[float, float]]) -> None:
+            if self._session.case(case.id) is case:
+                self._windows[case.id] = windows
+                self._show_windows()
+
+        self._background(
+            lambda: windows_of(case),
+            found,
+            lambda error: self._notices.show(told(error), "error"),
+        )
 
     def _on_deleted(self, case_id: str) -> None:
         case = self._session.case(case_id)
@@ -237,7 +247,13 @@ class CasePresenter:
             [(one.id, one.name) for one in session.cases], case.id if case else None
         )
         self._view.show_facts(facts_of(case) if case else None)
-        windows = self._windows_of(case) if case else {}
+        self._show_windows()
+        if case is not None and case.id not in self._windows:
+            self._look_for_windows(case)
+
+    def _show_windows(self) -> None:
+        case = self._session.current
+        windows = self._windows.get(case.id, {}) if case else {}
         first = next(iter(windows), None)
         shown = self._window.get(case.id, first) if case else None
         self._view.set_windows(tuple(windows), shown)

@@ -89,6 +89,7 @@ class Desk:
         self.propose = ProposePresenter(
             now, views.propose, canvas, runner, journal, say,
             settings=lambda: self.settings.settings, fit=self.labels.fit,
+            background=background,
         )  # fmt: skip
         self.result = ResultPresenter(now, views.result, canvas, background, later)
         self.review = ReviewPresenter(now, views.review, canvas, say, background)

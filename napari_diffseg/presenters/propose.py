@@ -5,42 +5,26 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
-
-import numpy as np
 
 from diffseg.domain import ModelCard, Preview, Proposal
 from diffseg.engine.events import Advanced, Event, Failed, Finished, Job, Stopped
 from diffseg.errors import DiffsegError, UserError
 from diffseg.progress import Progress
 from napari_diffseg.presenters.asking import (
-    Question,
+    Answer,
     Settings,
-    answer_change,
+    answer_for,
     question_for,
+    settled,
 )
-from napari_diffseg.presenters.ports import JournalPort
+from napari_diffseg.presenters.ports import Background, JournalPort, inline, told
+from napari_diffseg.presenters.run import Run, summary
 from napari_diffseg.session import Busy, Case, Session
-from napari_diffseg.views import Canvas, Notices, ProposeView, Runner, Ticket
+from napari_diffseg.views import Canvas, Notices, ProposeView, Runner
 
 Fit = Callable[[Case, ModelCard], None]
 SettingsNow = Callable[[], Settings | None]
-
-_WORDS = {"load": "loading the model", "prepare": "preparing", "sample": "drawing"}
-
-
-@dataclass(slots=True, eq=False)
-class Run:
-    """A proposal under way for one case."""
-
-    case: Case
-    card: ModelCard
-    question: Question
-    batch: bool
-    ticket: Ticket | None = None
-    drawing_since: float | None = None
-    last: Busy | None = field(default=None)
 
 
 class ProposePresenter:
@@ -60,6 +44,8 @@ class ProposePresenter:
         Gives a case the model's label table, or raises `UserError`.
     clock : callable
         Seconds, ascending.
+    background : Background
+        Compares an answer with the mask without making the window wait.
     """
 
     def __init__(
@@ -73,6 +59,7 @@ class ProposePresenter:
         settings: SettingsNow,
         fit: Fit,
         clock: Callable[[], float] = time.monotonic,
+        background: Background = inline,
     ) -> None:
         self._session = session
         self._view = view
@@ -83,6 +70,8 @@ class ProposePresenter:
         self._settings = settings
         self._fit = fit
         self._clock = clock
+        self._background = background
+        self._edits = 0
         self._queue: deque[tuple[str, bool]] = deque()
         self._run: Run | None = None
         view.run_requested.connect(self.run)
@@ -91,6 +80,7 @@ class ProposePresenter:
         session.case_removed.connect(self._on_removed)
         session.case_changed.connect(self._on_changed)
         session.busy_changed.connect(view.set_busy)
+        canvas.dirty.connect(self._on_edited)
 
     def run(self) -> None:
         """Propose for the current case, after what is waiting already."""
@@ -112,9 +102,10 @@ class ProposePresenter:
         """Stop at once, and ask for nothing that is still waiting."""
         self._queue.clear()
         if self._run is not None:
-            name = self._run.case.name
+            name, taken = self._run.case.name, self._run.taken
             self._drop()
-            self._notices.show(f"{name}: cancelled, the mask is as it was")
+            if not taken:
+                self._notices.show(f"{name}: cancelled, the mask is as it was")
 
     def _enqueue(self, cases: list[Case], batch: bool) -> None:
         waiting = {case_id for case_id, _ in self._queue}
@@ -163,7 +154,8 @@ class ProposePresenter:
             self._advance(run, event.progress)
             return
         if isinstance(event, Finished):
-            self._take(run, event.proposal)
+            self._compare(run, event.proposal)
+            return
         self._end(run)
         if isinstance(event, Failed):
             self._notices.show(f"{run.case.name}: {event.message}", "error")
@@ -174,63 +166,87 @@ class ProposePresenter:
     def _advance(self, run: Run, progress: Progress) -> None:
         if isinstance(progress, Preview):
             self._canvas.show_preview(run.case, progress)
-        if run is not self._run:
-            return  # showing it may have let the user cancel
-        now = self._clock()
-        fraction = left = None
-        if progress.stage == "sample" and progress.total:
-            fraction = progress.fraction
-            if run.drawing_since is None:
-                run.drawing_since = now
-            if fraction > 0:
-                left = (now - run.drawing_since) * (1 - fraction) / fraction
-                left = left if left > 0 else None
-        words = _WORDS.get(progress.stage, progress.stage)
-        detail = f" {progress.message}" if progress.message else ""
-        if progress.stage == "sample" and progress.total:
-            detail += f", {progress.done} of {progress.total}"
-        message = f"{run.case.name}: {words}{detail}"
-        self._tell(run, Busy(run.case.id, message, fraction, left))
+        if run is self._run:  # showing it may have let the user cancel
+            self._tell(run, run.busy_with(progress, self._clock()))
 
-    def _take(self, run: Run, proposal: Proposal) -> None:
+    def _compare(self, run: Run, proposal: Proposal, again: bool = True) -> None:
+        """Find beside the window what the answer changes; then take it in.
+
+        Once more where somebody draws meanwhile; at last while nobody can.
+        """
+        case = run.case
+        if proposal.mask.shape != case.volume.shape:
+            self._give_up(
+                run,
+                "the proposal is of another size than the image; the mask is as it was",
+            )
+            return
+        edits = self._edits
+
+        def find() -> Answer:
+            self._canvas.prepare_proposal(case, proposal)
+            return answer_for(case, proposal.mask, run.question.region)
+
+        def found(answer: Answer) -> None:
+            if run is not self._run:
+                return  # cancelled meanwhile
+            if edits == self._edits:
+                self._take(run, proposal, answer)
+            elif again:
+                self._compare(run, proposal, again=False)
+            else:
+                self._take(run, proposal, find())
+
+        self._background(find, found, lambda error: self._give_up(run, told(error)))
+
+    def _take(self, run: Run, proposal: Proposal, answer: Answer) -> None:
         """Put the answer into the mask: one undo step, no stroke lost."""
         case, canvas = run.case, self._canvas
         canvas.end_preview(case.id)
-        if proposal.mask.shape != case.volume.shape:
-            self._notices.show(
-                f"{case.name}: the proposal is of another size than the image; "
-                "the mask is as it was",
-                "error",
-            )
-            return
         try:  # names may have changed since it was asked for
             self._fit(case, run.card)
         except UserError as error:
-            self._notices.show(f"{case.name}: {error}", "error")
+            self._give_up(run, str(error))
             return
         kept = 0
 
         def ask(touched: int) -> bool | None:
             nonlocal kept
-            answer = False if run.batch else self._view.ask_replace(touched)
-            kept = touched if answer is False else 0
-            return answer
+            replace = False if run.batch else self._view.ask_replace(touched)
+            kept = touched if replace is False else 0
+            return replace
 
-        change = answer_change(case, proposal.mask, run.question.region, ask)
-        if change is None or self._session.case(case.id) is not case:
+        change = settled(answer, ask)
+        if run is not self._run:
+            return  # the case was closed while the user was asked
+        if change is None:
+            self._go_on(run)
             return
         if len(change):
             canvas.apply(case, change)
-        mask = np.array(proposal.mask)
-        mask.setflags(write=False)
-        case.annotation.proposed = mask
+        case.annotation.proposed = answer.mask
         case.proposal = proposal
         case.accepted = ()
-        canvas.show_proposal(case)
+        run.taken = True
         self._journal.note(case.id)
         self._session.change(case, "proposal")
         self._session.change(case, "mask")
-        self._notices.show(_summary(case, proposal, len(change), kept))
+        self._notices.show(summary(case, proposal, len(change), kept))
+        canvas.show_proposal(case, lambda: self._go_on(run))
+
+    def _give_up(self, run: Run, why: str) -> None:
+        if run is self._run:
+            self._notices.show(f"{run.case.name}: {why}", "error")
+            self._go_on(run)
+
+    def _go_on(self, run: Run) -> None:
+        """End a run, and begin the next."""
+        if run is self._run:
+            self._end(run)
+            self._next()
+
+    def _on_edited(self, _case_id: str) -> None:
+        self._edits += 1
 
     def _end(self, run: Run) -> None:
         self._canvas.end_preview(run.case.id)
@@ -260,14 +276,10 @@ class ProposePresenter:
     def _on_changed(self, case: Case, aspect: str) -> None:
         # The image has got another grid: what is being drawn would not lie on it.
         if aspect == "geometry" and self._run is not None and self._run.case is case:
+            taken = self._run.taken
             self._drop()
-            self._notices.show(f"{case.name}: cancelled, as its spacing has changed")
+            if not taken:
+                self._notices.show(
+                    f"{case.name}: cancelled, as its spacing has changed"
+                )
             self._next()
-
-
-def _summary(case: Case, proposal: Proposal, changed: int, kept: int) -> str:
-    model = proposal.provenance.model.get("id", "the model")
-    text = f"{case.name}: proposed by {model}, {changed:,} voxels changed"
-    if kept:
-        text += f"; {kept:,} voxels that you drew are kept"
-    return text

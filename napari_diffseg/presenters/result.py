@@ -84,12 +84,20 @@ class ResultPresenter:
 
     def _find(self, case: Case) -> None:
         """Look at what was proposed, where nothing of it is in sight."""
-        values = case.annotation.values
+        values, proposal = case.annotation.values, case.proposal
         if values[self._canvas.slice_region(case).slices].any():
             return
-        counts = np.bincount(values.ravel(), minlength=2)
-        counts[0] = 0
-        self.go_to(int(counts.argmax()))
+
+        def found(voxel: tuple[int, int, int] | None) -> None:
+            here = case is self._session.current and case.proposal is proposal
+            if here and voxel is not None:
+                self._canvas.go_to(case, voxel)
+
+        self._background(
+            lambda: middle_of(values == largest_of(values)),
+            found,
+            lambda error: None,  # the user finds it as well
+        )
 
     def _show_as(self, shown: Shown, member: int | None) -> None:
         case = self._session.current
@@ -185,14 +193,23 @@ def members_of(proposal: Proposal | None) -> int:
     return len(proposal.members)
 
 
+def largest_of(values: np.ndarray) -> int:
+    """Which structure of a (Z, Y, X) uint8 mask has the most voxels."""
+    counts = counts_of(values)
+    counts[0] = 0
+    return int(counts.argmax())
+
+
 def middle_of(there: np.ndarray) -> tuple[int, int, int] | None:
     """The voxel of a (Z, Y, X) bool mask that is nearest to its centroid."""
-    points = np.argwhere(there)
-    if not len(points):
+    planes = np.flatnonzero(there.any(axis=(1, 2)))
+    if not len(planes):
         return None
+    first = int(planes[0])
+    points = np.argwhere(there[first : int(planes[-1]) + 1])
     offsets = points - points.mean(axis=0)
     z, y, x = points[(offsets**2).sum(axis=1).argmin()]
-    return (int(z), int(y), int(x))
+    return (first + int(z), int(y), int(x))
 
 
 def _rows(case: Case, counts: np.ndarray | None) -> Rows:

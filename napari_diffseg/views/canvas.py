@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from diffseg.domain import Region
+from diffseg.domain import Proposal, Region
 from diffseg.domain.preview import Preview
 from diffseg.project.annotation import Change
 from napari_diffseg.session import Case
@@ -81,8 +82,14 @@ class Canvas(Protocol):
     def apply(self, case: Case, change: Change) -> None:
         """Change the mask as one undoable step; marks nothing as touched."""
 
-    def show_proposal(self, case: Case) -> None:
-        """Add or replace probability, uncertainty and contours, hidden at first."""
+    def prepare_proposal(self, case: Case, proposal: Proposal) -> None:
+        """Do ahead what `show_proposal` has to compute; in any thread."""
+
+    def show_proposal(self, case: Case, done: Callable[[], Any] | None = None) -> None:
+        """Add or replace probability, uncertainty and contours, hidden at first.
+
+        With `done` one after another while the window lives; it is called at last.
+        """
 
     def show_as(self, case: Case, shown: Shown, member: int = 0) -> None:
         """Show mask, contours, uncertainty or one member."""

@@ -152,8 +152,9 @@ class Keys(QObject):
 
     def set_busy(self, busy: bool) -> None:
         """Whether a job is under way, which Esc then stops."""
-        self._busy = busy
-        self._arm()
+        if busy != self._busy:
+            self._busy = busy
+            self._arm()
 
     def release(self, *args: object) -> None:
         """Let go of held keys: another window will get their release."""

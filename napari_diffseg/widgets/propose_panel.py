@@ -166,7 +166,9 @@ class ProposePanel(Panel):
 
     def set_busy(self, busy: Busy | None) -> None:
         """Show progress and the way to cancel, or that nothing runs."""
-        self._busy = busy is not None
+        before, self._busy = self._busy, busy is not None
+        # A bar paints the whole window at once, unless it may not paint itself.
+        self._bar.setUpdatesEnabled(False)
         if busy is not None:
             known = busy.fraction is not None
             self._bar.setRange(0, 1000 if known else 0)
@@ -175,7 +177,9 @@ class ProposePanel(Panel):
         else:
             self._bar.setRange(0, 1000)
             self._bar.reset()
-        self._show_state()
+        self._bar.setUpdatesEnabled(True)
+        if self._busy != before:
+            self._show_state()
 
     def _show_state(self) -> None:
         can = self._ready and not self._busy

@@ -1,6 +1,16 @@
-"""What can go wrong, told in one line: what is wrong, where, what would be right."""
+"""What can go wrong, told in one line: what is wrong, where, what would be right.
+
+And the log of what is our fault: tracebacks, without what they say of files.
+"""
 
 from __future__ import annotations
+
+import os
+import traceback
+from datetime import datetime
+from pathlib import Path
+
+LOG_BYTES = 1_000_000  # the log starts afresh beyond this, keeping one old file
 
 
 class DiffsegError(Exception):
@@ -23,3 +33,48 @@ class Cancelled(DiffsegError):
     """The user stopped the work; nothing half written is left (exit status 130)."""
 
     exit_status = 130
+
+
+def log_file() -> Path:
+    """Where tracebacks go: ``$DIFFSEG_HOME/logs``, else the platform's log folder."""
+    import platformdirs
+
+    home = os.environ.get("DIFFSEG_HOME")
+    folder = (
+        Path(home).expanduser() / "logs"
+        if home
+        else Path(platformdirs.user_log_dir("napari-diffseg", appauthor=False))
+    )
+    return folder / "diffseg.log"
+
+
+def written_to_log(title: str, error: BaseException) -> str:
+    """Log where `error` arose and say so in a clause, such as for a message.
+
+    Messages of exceptions are left out: they quote file names, and a file name may
+    be a patient's.
+
+    Parameters
+    ----------
+    title : str
+        What was being done; no file may be named in it.
+    error : BaseException
+    """
+    path = log_file()
+    lines = [f"{datetime.now().astimezone().isoformat()} {title}\n"]
+    link: BaseException | None = error
+    while link is not None:
+        lines += traceback.format_tb(link.__traceback__)
+        lines.append(f"{type(link).__name__}\n")
+        link = link.__cause__ or (
+            None if link.__suppress_context__ else link.__context__
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size > LOG_BYTES:
+            path.replace(path.with_suffix(".log.1"))
+        with path.open("a", encoding="utf-8") as log:
+            log.writelines(lines)
+    except OSError:
+        return f"the traceback could not be written to {path}"
+    return f"the traceback is in {path}"

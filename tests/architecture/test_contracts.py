@@ -63,6 +63,11 @@ VIOLATIONS = [
     Violation("core-floors", "diffseg.errors", "diffseg.progress"),
     Violation("core-floors", "diffseg.volume.planted", "diffseg.cli"),
     Violation("core-floors", "diffseg.attic", "math"),  # a module without a floor
+    Violation("presenters", "napari_diffseg.presenters.planted", "qtpy"),
+    Violation("presenters", "napari_diffseg.session", "napari"),
+    Violation("gui-floors", "napari_diffseg.views.planted", "napari_diffseg.widgets"),
+    Violation("gui-floors", "napari_diffseg.jobs.planted", "napari_diffseg.layers"),
+    Violation("gui-floors", "napari_diffseg.attic", "math"),
 ]
 
 
@@ -140,7 +145,9 @@ def test_violation_is_reported(house: House, violation: Violation) -> None:
     assert re.search(rf"^.*{re.escape(violation.module)}\b", words, re.MULTILINE)
 
 
-@pytest.mark.parametrize("contract", ["headless", "torch-line", "no-tensors-in-gui"])
+@pytest.mark.parametrize(
+    "contract", ["headless", "torch-line", "no-tensors-in-gui", "presenters"]
+)
 def test_every_forbidden_pair_is_reported(house: House, contract: str) -> None:
     sources = names(contract, "source_modules")
     forbidden = names(contract, "forbidden_modules")

@@ -15,7 +15,7 @@ import typer
 from diffseg.cli import app, emit, follow, main
 from diffseg.cli.output import jsonable
 from diffseg.domain import Label, LabelTable, ModelCard, Preparation, Sampling
-from diffseg.errors import Cancelled, DiffsegError, UserError
+from diffseg.errors import LOG_BYTES, Cancelled, DiffsegError, UserError
 from diffseg.progress import Progress
 
 CLOSED = []
@@ -176,10 +176,10 @@ def test_the_log_keeps_the_traceback_and_no_file_name(registered, capsys, log_fo
 
 def test_the_log_does_not_grow_without_end(registered, log_folder):
     log_folder.mkdir(parents=True)
-    (log_folder / "diffseg.log").write_bytes(b"x" * (app.LOG_BYTES + 1))
+    (log_folder / "diffseg.log").write_bytes(b"x" * (LOG_BYTES + 1))
     main(["failing", "bug"])
     assert (log_folder / "diffseg.log").stat().st_size < 10_000
-    assert (log_folder / "diffseg.log.1").stat().st_size == app.LOG_BYTES + 1
+    assert (log_folder / "diffseg.log.1").stat().st_size == LOG_BYTES + 1
 
 
 def test_a_log_that_cannot_be_written_is_told_in_the_same_line(

@@ -17,6 +17,7 @@ from diffseg.domain import (
     TemplateBox,
 )
 from diffseg.errors import UserError
+from diffseg.progress import run
 from diffseg.segmenters.localisation import Found, corners, locate
 from diffseg.segmenters.regions import places
 from diffseg.segmenters.template import mni152, mni152_path
@@ -179,7 +180,7 @@ def test_the_place_says_how_it_was_found() -> None:
         intended_use="tests",
         limits=("all",),
     )
-    found, doubts = places(card, Request(Volume.read(mni152_path())))
+    found, doubts = run(places(card, Request(Volume.read(mni152_path()))))
     assert [place.name for place in found] == ["left", "right"]
     assert {place.found_by for place in found} == {
         "registration to MNI152 (correlation 1.00)"

@@ -142,3 +142,19 @@ def test_tools_go_both_ways(window: Any, image: Path) -> None:
     window.views.correct.hide_toggled.emit(True)
     names = [name for name, _ in window.canvas.calls[-3:]]
     assert names == ["undo", "redo", "set_hidden"]
+
+
+def test_what_was_proposed_is_brought_into_sight(proposed: Any, propose: Any) -> None:
+    window, case = proposed, proposed.case
+    region = window.canvas.answers["slice_region"](case)
+    window.canvas.answers["slice_region"] = lambda _: region
+    mask = np.zeros(case.volume.shape, np.uint8)
+    mask[15:17, 10:14, 10:14] = 1  # nothing of it in the slice that is looked at
+    window.views.propose.run_requested.emit()
+    window.runner.tell(Finished(propose(case, mask, window.desk.session.model)))
+    moved = window.canvas.all("go_to")
+    assert mask[moved[-1][1]] == 1
+    mask[region.slices] = 1
+    window.views.propose.run_requested.emit()
+    window.runner.tell(Finished(propose(case, mask, window.desk.session.model)))
+    assert window.canvas.all("go_to") == moved  # some of it is in sight

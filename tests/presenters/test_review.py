@@ -52,7 +52,8 @@ def test_places_are_told_in_words(proposed: Any) -> None:
         "members disagree at the border of anterior, 0.027 ml in doubt"
     )
     assert place.structure == "anterior"
-    assert not proposed.canvas.all("go_to")  # nobody was moved unasked
+    # Moved once at most: to what was proposed, as nothing of it was in sight.
+    assert len(proposed.canvas.all("go_to")) <= 1
     reasons = set()
     for _ in range(3):
         proposed.views.review.next_requested.emit()
@@ -127,6 +128,7 @@ def test_places_of_an_older_proposal_do_not_come_late(
     proposed.background.held = True
     proposed.views.propose.run_requested.emit()
     proposed.runner.tell(Finished(doubtful(proposed, card, propose)))
+    proposed.background.go_on()  # it is taken in; its places are still looked for
     proposed.views.propose.run_requested.emit()
     sure = propose(proposed.case, np.zeros(SHAPE), card)
     proposed.runner.tell(Finished(sure))

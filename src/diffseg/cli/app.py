@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
 from importlib.metadata import EntryPoint, entry_points
 from operator import methodcaller
-from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
 
 from diffseg.cli.output import held_streams
-from diffseg.errors import Cancelled, DiffsegError, UserError
+from diffseg.errors import Cancelled, DiffsegError, UserError, written_to_log
 
 GROUP = "diffseg.commands"
-LOG_BYTES = 1_000_000  # the log starts afresh beyond this, keeping one old file
 # Typer carries its own click since 0.26 and used the public one before; this
 # finds the parser's error class in both.
 ParserError: type[Exception] = typer.BadParameter.__mro__[2]
@@ -163,43 +159,4 @@ def _verdict(title: str, error: BaseException) -> tuple[int, str]:
         hint = "give a smaller --roi, fewer --members or --device cpu"
         return 1, f"{title}: the memory is exhausted; {hint}"
     said = f"{type(error).__name__}: {error}"
-    return 1, f"{title}: our fault, {said}; {_written_to_log(title, error)}"
-
-
-def log_file() -> Path:
-    """Where tracebacks go: ``$DIFFSEG_HOME/logs``, else the platform's log folder."""
-    import platformdirs
-
-    home = os.environ.get("DIFFSEG_HOME")
-    folder = (
-        Path(home) / "logs"
-        if home
-        else Path(platformdirs.user_log_dir("napari-diffseg", appauthor=False))
-    )
-    return folder / "diffseg.log"
-
-
-def _written_to_log(title: str, error: BaseException) -> str:
-    """Log where `error` arose and say so.
-
-    Messages of exceptions are left out: they quote file names, and a file name may
-    be a patient's.
-    """
-    path = log_file()
-    lines = [f"{datetime.now().astimezone().isoformat()} {title}\n"]
-    link: BaseException | None = error
-    while link is not None:
-        lines += traceback.format_tb(link.__traceback__)
-        lines.append(f"{type(link).__name__}\n")
-        link = link.__cause__ or (
-            None if link.__suppress_context__ else link.__context__
-        )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and path.stat().st_size > LOG_BYTES:
-            path.replace(path.with_suffix(".log.1"))
-        with path.open("a", encoding="utf-8") as log:
-            log.writelines(lines)
-    except OSError:
-        return f"the traceback could not be written to {path}"
-    return f"the traceback is in {path}"
+    return 1, f"{title}: our fault, {said}; {written_to_log(title, error)}"

@@ -148,7 +148,7 @@ def _environment() -> dict[str, str | None]:
 
 
 def _folders() -> dict[str, str]:
-    from diffseg.cli.app import log_file
+    from diffseg.errors import log_file
     from diffseg.models import home
 
     return {"home": str(home()), "log": str(log_file())}

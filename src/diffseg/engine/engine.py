@@ -147,9 +147,10 @@ class Engine:
                 return self._carrier
             self._say("starting")
             try:
-                link = Link(self.address, self._threads)
-                self._opening = link
+                self._opening = link = Link(self.address, self._threads)
                 try:
+                    if self._closed:  # it looked for a start to break off before
+                        raise DiffsegError("the engine is closed")
                     link.await_worker()
                 except BaseException:
                     link.close()

@@ -1,27 +1,29 @@
-"""A scheduler in this process and one worker in another, with keys of their own."""
+"""A process of our own that holds a scheduler and one worker, with keys of its own."""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import subprocess
 import sys
 from contextlib import suppress
 from multiprocessing.spawn import get_executable
 from pathlib import Path
-from typing import IO, Any
+from threading import Lock
+from typing import Any
 
 from diffseg.engine.exchange import Exchange
 from diffseg.engine.nanny import THREAD_VARIABLES
-from diffseg.engine.patience import within
 from diffseg.errors import DiffsegError
 
-_TLS = ("tls_ca_file", "tls_worker_key", "tls_worker_cert")
+END_SECONDS = 5.0
 
 
 class LocalHost:
-    """Starts, ends and starts again the worker process of one engine.
+    """Starts, ends and starts again the scheduler and the worker of one engine.
+
+    Nothing of them runs in this process: what they say stays in a file, and however
+    early they are ended, nothing is left here to be cleared up.
 
     Parameters
     ----------
@@ -32,61 +34,60 @@ class LocalHost:
     """
 
     def __init__(self, exchange: Exchange, threads: int) -> None:
-        import distributed
-
-        from diffseg.engine.servers import SilentScheduler
-
         self._exchange = exchange
         self._threads = threads
+        self._lock = Lock()
+        self._closed = False
         self._nanny: subprocess.Popen[bytes] | None = None
-        dask: Any = distributed  # the names used here are untyped
-        self.security = dask.Security.temporary()
-        scheduler = {
-            "host": "127.0.0.1",
-            "protocol": "tls",
-            "security": self.security,
-            "local_directory": str(self._scratch),
-            "dashboard": False,
-            # A job that ended its worker would end the next one, too.
-            "allowed_failures": 0,
-        }
-        self.cluster = dask.SpecCluster(
-            scheduler={"cls": SilentScheduler, "options": scheduler},
-            security=self.security,
-            silence_logs=logging.CRITICAL,
-        )
 
     @property
     def alive(self) -> bool:
         """Whether there is a process that looks after the worker."""
         return self._nanny is not None and self._nanny.poll() is None
 
-    def ensure(self) -> None:
-        """Start the process that looks after the worker, unless it runs."""
-        if self.alive:
-            return
+    def start(self) -> None:
+        """Start the process that looks after the worker; returns at once."""
         settings = {
-            "address": self.cluster.scheduler_address,
             "exchange": str(self._exchange.path),
-            "scratch": str(self._scratch),
+            "scratch": str(self._exchange.path / "scratch"),
             "threads": self._threads,
-            "tls": {name: getattr(self.security, name) for name in _TLS},
         }
         threads = dict.fromkeys(THREAD_VARIABLES, str(self._threads))
-        with self._complaints.open("wb") as errors:
+        with self._lock, self._complaints.open("wb") as errors:
+            if self._closed:
+                raise DiffsegError("the engine was closed")
+            _end(self._nanny)
             self._nanny = subprocess.Popen(
                 # -P: modules of the current folder are not those that are meant.
                 [get_executable(), "-P", "-m", "diffseg.engine.nanny"],
                 stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=errors,
                 env={**os.environ, **threads},
                 **_apart(),
             )
-        # The keys go through the pipe; its end tells that this process has ended.
-        pipe = self._pipe
-        pipe.write(json.dumps(settings).encode() + b"\n")
-        pipe.flush()
+        # This pipe stays open; its end tells that this process has ended.
+        with suppress(OSError):  # of a process that has ended; reading finds out
+            if self._nanny.stdin is not None:
+                self._nanny.stdin.write(json.dumps(settings).encode() + b"\n")
+                self._nanny.stdin.flush()
+
+    def contact(self) -> tuple[str, dict[str, str]]:
+        """Wait for the scheduler; returns its address and the keys to speak to it.
+
+        Raises
+        ------
+        EOFError
+            The process ended before it had one.
+        """
+        nanny = self._nanny
+        # The keys come through a pipe that nobody else can read.
+        with suppress(OSError, ValueError):
+            line = nanny.stdout.readline() if nanny and nanny.stdout else b""
+            if line.endswith(b"\n"):
+                address, keys = json.loads(line)
+                return address, keys
+        raise EOFError("the process that runs models ended while it was starting")
 
     def end_worker(self, pid: int) -> None:
         """End a worker process at once; another is started by itself."""
@@ -104,34 +105,30 @@ class LocalHost:
         return ""
 
     def close(self) -> None:
-        """End all processes."""
-        with suppress(Exception):  # nobody is left to whom it would matter
-            within(20, self.cluster.close)
-        nanny, self._nanny = self._nanny, None
-        if nanny is None:
-            return
-        with suppress(OSError):
-            if nanny.stdin is not None:
-                nanny.stdin.close()
-        try:
-            nanny.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            nanny.kill()
-            nanny.wait()
-
-    @property
-    def _scratch(self) -> Path:
-        return self._exchange.path / "scratch"
+        """End all processes; whoever waits for `contact` is let go."""
+        with self._lock:
+            self._closed = True
+            _end(self._nanny)
 
     @property
     def _complaints(self) -> Path:
         return self._exchange.path / "worker.log"
 
-    @property
-    def _pipe(self) -> IO[bytes]:
-        if self._nanny is None or self._nanny.stdin is None:
-            raise DiffsegError("the worker process has no standard input")
-        return self._nanny.stdin
+
+def _end(nanny: subprocess.Popen[bytes] | None) -> None:
+    """Have a nanny end its worker and itself, and wait for it."""
+    if nanny is None:
+        return
+    with suppress(OSError):
+        if nanny.stdin is not None:
+            nanny.stdin.close()
+    try:
+        nanny.wait(timeout=END_SECONDS)
+    except subprocess.TimeoutExpired:
+        nanny.kill()  # its worker ends with it
+        nanny.wait()
+    if nanny.stdout is not None:
+        nanny.stdout.close()
 
 
 def _apart() -> dict[str, Any]:

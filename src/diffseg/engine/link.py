@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import pickle
 import time
+from asyncio import CancelledError
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Lock
 from typing import Any
 from uuid import uuid4
 
@@ -35,10 +37,6 @@ class Link:
     threads : int
         CPU threads that a model takes; 0 leaves it to the worker.
 
-    Raises
-    ------
-    UserError
-        No scheduler answers at `address`.
     """
 
     def __init__(self, address: str, threads: int) -> None:
@@ -48,16 +46,17 @@ class Link:
         self._topic = f"diffseg-{uuid4().hex}"
         self._workers: dict[str, tuple[int, bool]] = {}
         self._closed = False
-        self._host: LocalHost | None = None
-        try:
-            self._client = self._connected()
-        except BaseException:
-            self.exchange.close()
-            raise
+        self._client: Any = None
+        self._connecting = Lock()
+        self._joining = Lock()
+        self._on_message: Messages | None = None
+        self._host = None if address else LocalHost(self.exchange, threads)
 
     def listen(self, on_message: Messages) -> None:
         """Have each message of a job told, in a thread that must not wait."""
-        self._client.subscribe_topic(self._topic, lambda event: on_message(event[1]))
+        self._on_message = on_message
+        if self._client is not None:
+            self._client.subscribe_topic(self._topic, lambda one: on_message(one[1]))
 
     @property
     def local(self) -> bool:
@@ -69,18 +68,24 @@ class Link:
 
         Raises
         ------
+        UserError
+            No scheduler answers at the address.
         DiffsegError
             There is none in time.
         """
         deadline = time.monotonic() + seconds
         while not self._closed:
-            if self._host is not None and not self._host.alive:
-                self._host.ensure()
-            left = max(deadline - time.monotonic(), 0.1)
-            with suppress(OSError, TimeoutError):
+            try:
+                self._connect(max(deadline - time.monotonic(), 0.1))
+                left = max(deadline - time.monotonic(), 0.1)
                 self._workers = within(left, self._meet)
-                if self._workers:
-                    return
+            except (OSError, TimeoutError, EOFError):
+                self._workers = {}
+            except Exception:
+                if not self._closed:  # what is closed fails in ways of its own
+                    raise
+            if self._workers:
+                return
             if time.monotonic() > deadline:
                 break
             time.sleep(0.05)
@@ -118,7 +123,7 @@ class Link:
             pure=False,
             retries=0,
         )
-        future.add_done_callback(lambda _: ticket.mark_done())
+        aside(lambda: _await_end(future, ticket))
         return future
 
     def halt(self, ticket: Ticket, future: Any, grace: float) -> bool:
@@ -174,31 +179,65 @@ class Link:
     def close(self) -> None:
         """End the worker if it is our own, and remove the exchange folder."""
         self._closed = True
-        if self._host is not None:
-            for pid, _ in self._workers.values():
-                self._host.end_worker(pid)
-        with suppress(Exception):  # nobody is left to whom it would matter
-            within(10, self._client.close)
-        if self._host is not None:
-            self._host.close()
+        with self._joining:  # a client that is being made is made first
+            self._drop()
+            if self._host is not None:
+                self._host.close()  # it also ends what is waited for
         self.exchange.close()
 
-    def _connected(self) -> Any:
-        from distributed import Client
+    def _connect(self, seconds: float) -> None:
+        """Have a client of a scheduler that answers, and a nanny if it is our own."""
+        with self._connecting:
+            if self._host is not None and not self._host.alive:
+                with self._joining:
+                    self._drop()
+                self._host.start()
+            if self._client is not None or self._closed:
+                return
+            # Takes a second; meanwhile the host imports it, too.
+            from diffseg.engine.client import connected
 
-        connect: Callable[..., Any] = Client
-        if not self._address:
-            self._host = LocalHost(self.exchange, self._threads)
-            return connect(
-                self._host.cluster, security=self._host.security, set_as_default=False
-            )
+            contact = self._address, dict[str, str]()
+            if self._host is not None:
+                contact = within(seconds, self._host.contact)
+            with self._joining:
+                if not self._closed:
+                    self._client = self._joined(connected, *contact)
+                    if self._on_message is not None:
+                        self.listen(self._on_message)
+
+    def _drop(self) -> None:
+        client, self._client = self._client, None
+        self._workers = {}
+        for _ in range(2 if client is not None else 0):
+            # A client that was interrupted may fail to close, but not twice.
+            with suppress(Exception):
+                within(10, client.close)
+
+    def _joined(self, connected: Callable[..., Any], *contact: Any) -> Any:
+        """Return a client of our own scheduler, or of somebody else's."""
         try:
-            return connect(self._address, timeout=10, set_as_default=False)
+            return connected(*contact, 10)
         except (OSError, ValueError, TimeoutError) as error:
+            if self._host is not None:
+                raise
             raise UserError(
                 f"no scheduler answers at {self._address} ({type(error).__name__}); "
                 "start it, or set DIFFSEG_ENGINE to local"
             ) from None
+
+    def _disconnect(self) -> None:
+        """Close the client, once whoever is making one has let go."""
+        with self._connecting:
+            self._drop()
+
+    def _drop(self) -> None:
+        client, self._client = self._client, None
+        self._workers = {}
+        for _ in range(2 if client is not None else 0):
+            # A client that was interrupted may fail to close, but not twice.
+            with suppress(Exception):
+                within(10, client.close)
 
     def _meet(self) -> dict[str, tuple[int, bool]]:
         found: dict[str, tuple[int, bool]] = self._client.run(
@@ -229,3 +268,10 @@ class Link:
             )
         said = self._host.why_not()
         return "the process that runs models did not start" + (f": {said}" * bool(said))
+
+
+def _await_end(future: Any, ticket: Ticket) -> None:
+    # Dask's own callbacks run in a pool that is gone when the interpreter ends.
+    with suppress(Exception, CancelledError):
+        future.exception()
+    ticket.mark_done()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Thread
@@ -28,6 +29,8 @@ def aside(call: Callable[[], Result]) -> Future[Result]:
     def run() -> None:
         try:
             result: Any = call()
+        except CancelledError:  # by Dask, as its connection was closed meanwhile
+            future.set_exception(ConnectionAbortedError("broken off"))
         except BaseException as error:
             future.set_exception(error)
         else:

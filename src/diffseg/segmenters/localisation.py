@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from diffseg.domain import Localisation, Region, TemplateBox
 from diffseg.errors import UserError
+from diffseg.progress import Work, run
 from diffseg.segmenters.intensity import as_float32, finite
 from diffseg.segmenters.regions import ADVICE, check_findable
-from diffseg.segmenters.registration import Registered, register
+from diffseg.segmenters.registration import LOOKING, Registered, iter_register
 from diffseg.segmenters.template import mni152
 from diffseg.volume import Affine, Grid, Volume
 
@@ -65,6 +66,26 @@ def locate(volume: Volume, localisation: Localisation) -> Found:
     Raises
     ------
     UserError
+        As `iter_locate`.
+    """
+    return run(iter_locate(volume, localisation))
+
+
+def iter_locate(volume: Volume, localisation: Localisation) -> Work[Found]:
+    """Do what `locate` does, with signs of life; closing the generator cancels.
+
+    Yields
+    ------
+    Progress
+        Stage ``prepare``.
+
+    Returns
+    -------
+    Found
+
+    Raises
+    ------
+    UserError
         The image has no spacing or is no volume, nothing in it looks like the
         template, a box lies outside the image, or the template is not installed.
     """
@@ -75,7 +96,8 @@ def locate(volume: Volume, localisation: Localisation) -> Found:
     grid, turn = volume.grid.reoriented("RAS")
     grid = replace(grid, affine=Affine(np.round(grid.affine.matrix, 6)))
     image, _ = finite(turn.apply(as_float32(volume.data[:1])), volume.name)
-    registered = register(mni152(), image[0], grid.affine)
+    yield LOOKING
+    registered = yield from iter_register(mni152(), image[0], grid.affine)
     if registered is None or registered.similarity < LEAST_SIMILARITY:
         similarity = registered.similarity if registered is not None else 0.0
         raise UserError(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from diffseg.domain import ModelCard, Proposal, Provenance, Request
 from diffseg.ensemble import EnsembleSummary
-from diffseg.progress import Progress, Work
+from diffseg.progress import Progress, Result, Work
 from diffseg.segmenters.checks import absent_classes, check_request, missed_labels
 from diffseg.segmenters.composing import Answer, compose, in_values, on_grid
 from diffseg.segmenters.gathering import Expected, Gathering, Pace, units_of
@@ -51,6 +51,20 @@ class _Clock:
             yield
         finally:
             self.seconds[name] += time.perf_counter() - start
+
+    def timed(self, name: str, work: Work[Result]) -> Work[Result]:
+        """Carry `work` on as a part of a stage: what its reader does is none."""
+        try:
+            while True:
+                with self.stage(name):
+                    try:
+                        progress = next(work)
+                    except StopIteration as stop:
+                        result: Result = stop.value
+                        return result
+                yield progress
+        finally:
+            work.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +143,8 @@ def iter_propose_with(
         voxels = request.volume.data
     with clock.stage("prepare"):
         warnings = [*request.volume.warnings, *check_request(card, request)]
-        looked_at, doubts = places(card, request)
+        looking = places(card, request)
+    looked_at, doubts = yield from clock.timed("prepare", looking)
     tour = _tour(_plan(card, request), looked_at, clock, [*warnings, *doubts])
     answers: list[Answer] = []
     for index, place in enumerate(looked_at):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from diffseg.domain import Localisation, ModelCard, Region, Request
 from diffseg.errors import UserError
+from diffseg.progress import Work
 from diffseg.volume import Grid, Volume
 
 ADVICE = "give the region with --roi"
@@ -21,18 +22,27 @@ class Place:
     found_by: str
 
 
+Looked = tuple[tuple[Place, ...], list[str]]
+"""Where to look, and a line for each doubt about it."""
+
+
 def whole(shape: Sequence[int]) -> Region:
     """Return the region that holds a whole (Z, Y, X) image."""
     z, y, x = shape
     return Region((0, z), (0, y), (0, x))
 
 
-def places(card: ModelCard, request: Request) -> tuple[tuple[Place, ...], list[str]]:
+def places(card: ModelCard, request: Request) -> Work[Looked]:
     """Return where to look, and a line for each doubt about it.
 
     A region in the request counts first. Without one, a model with regions in a
     template finds them by registration, unless the image is no larger than one
     of them; any other model looks at the whole image.
+
+    Yields
+    ------
+    Progress
+        Stage ``prepare``, while regions are found.
 
     Raises
     ------
@@ -47,7 +57,7 @@ def places(card: ModelCard, request: Request) -> tuple[tuple[Place, ...], list[s
         volume.grid, card.localisation, card.preparation.orientation
     ):
         return (everything,), []
-    return _registered(volume, card.localisation)
+    return (yield from _registered(volume, card.localisation))
 
 
 def is_crop(grid: Grid, localisation: Localisation, orientation: str | None) -> bool:
@@ -88,13 +98,11 @@ def check_findable(volume: Volume) -> None:
         )
 
 
-def _registered(
-    volume: Volume, localisation: Localisation
-) -> tuple[tuple[Place, ...], list[str]]:
+def _registered(volume: Volume, localisation: Localisation) -> Work[Looked]:
     # Here, as SimpleITK is wanted by those models only that look for a region.
-    from diffseg.segmenters.localisation import locate
+    from diffseg.segmenters.localisation import iter_locate
 
-    found = locate(volume, localisation)
+    found = yield from iter_locate(volume, localisation)
     how = f"registration to MNI152 (correlation {found.similarity:.2f})"
     places = tuple(Place(name, region, how) for name, region in found.boxes)
     if not places:

@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
+from diffseg.progress import Progress, Result, Work
 from diffseg.segmenters.template import Template
 from diffseg.volume import Affine
 
@@ -25,6 +26,7 @@ _GOOD = 0.5
 _STRETCH = (0.6, 1.6)
 # A comparison over less of the brain than this says nothing.
 _LEAST_COVERAGE = 0.2
+LOOKING = Progress("prepare", message="looking for the model's region")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,13 @@ class _Level:
     inner: NDArray[np.bool_]  # voxels wholly brain, for the similarity
 
 
-def register(
+def iter_register(
     template: Template, image: NDArray[np.float32], affine: Affine
-) -> Registered | None:
+) -> Work[Registered | None]:
     """Find the affine that lays the template's brain over the image's.
+
+    Closing the generator cancels. Between two of its signs of life it takes a
+    fraction of a second; the last step, at 2 mm, up to one.
 
     Parameters
     ----------
@@ -56,6 +61,11 @@ def register(
     image : (Z, Y, X) float32 ndarray, finite
     affine : Affine
         Of the image, to RAS+ mm.
+
+    Yields
+    ------
+    Progress
+        Stage ``prepare``.
 
     Returns
     -------
@@ -65,8 +75,23 @@ def register(
     if not low < high:
         return None
     clipped = np.clip(image, low, high)
-    with _one_thread():
-        return _registered(_pyramid(template, clipped, affine))
+    yield LOOKING
+    return (yield from _in_one_thread(_registered(template, clipped, affine)))
+
+
+def _in_one_thread(work: Work[Result]) -> Work[Result]:
+    """Carry `work` on with one thread of ITK, and leave the others theirs."""
+    try:
+        while True:
+            with _one_thread():
+                try:
+                    progress = next(work)
+                except StopIteration as stop:
+                    result: Result = stop.value
+                    return result
+            yield progress
+    finally:
+        work.close()
 
 
 @contextmanager
@@ -83,12 +108,20 @@ def _one_thread() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
-def _registered(levels: dict[float, _Level]) -> Registered | None:
+def _registered(
+    template: Template, image: NDArray[np.float32], affine: Affine
+) -> Work[Registered | None]:
+    levels = yield from _pyramid(template, image, affine)
     best: tuple[float, Any, float] | None = None
     # The rim around the brain tells most about its place, but beside a bright
     # scalp it misleads: where it does, a second look leaves it out.
     for rim in (6.0, 0.0):
-        for candidate in _candidates(levels, rim):
+        starts = yield from _best_starts(levels[_COARSE], rim)
+        for start in starts:
+            yield LOOKING
+            candidate = _refined(start, levels[_MIDDLE], rim, step=2.0, part=0.5)
+            if candidate is None:
+                continue
             similarity = _similarity(levels[_MIDDLE], candidate)
             if best is None or similarity > best[0]:
                 best = (similarity, candidate, rim)
@@ -96,17 +129,19 @@ def _registered(levels: dict[float, _Level]) -> Registered | None:
             break
     if best is None:
         return None
+    yield LOOKING
     final = _refined(best[1], levels[_FINE], best[2], step=0.5, part=0.2)
     if final is None:
         return None
+    yield LOOKING
     return Registered(_matrix(final), _similarity(levels[_MIDDLE], final))
 
 
-def _candidates(levels: dict[float, _Level], rim: float) -> Iterator[Any]:
-    """Affine maps from the best starts by two measures."""
-    coarse = levels[_COARSE]
+def _best_starts(coarse: _Level, rim: float) -> Work[list[Any]]:
+    """The best similarity transforms by two measures."""
     tried: list[tuple[float, float, Any]] = []
     for start in _starts(coarse):
+        yield LOOKING
         method = _method(coarse, rim, step=4.0, iterations=40, part=1.0)
         value = _execute(method, start, coarse)
         if value is not None:
@@ -116,10 +151,7 @@ def _candidates(levels: dict[float, _Level], rim: float) -> Iterator[Any]:
         for *_, start in sorted(tried, key=lambda one: one[measure])[:2]:
             if not any(start is other for other in chosen):
                 chosen.append(start)
-    for start in chosen:
-        candidate = _refined(start, levels[_MIDDLE], rim, step=2.0, part=0.5)
-        if candidate is not None:
-            yield candidate
+    return chosen
 
 
 def _starts(level: _Level) -> Iterator[Any]:
@@ -204,12 +236,14 @@ def _similarity(level: _Level, transform: Any) -> float:
 
 def _pyramid(
     template: Template, image: NDArray[np.float32], affine: Affine
-) -> dict[float, _Level]:
+) -> Work[dict[float, _Level]]:
     fixed = _shrunk(_itk(template.image, template.affine))
     brain = _shrunk(_itk(template.brain, template.affine))
+    yield LOOKING
     moving = _shrunk(_itk(image, affine))
     levels: dict[float, _Level] = {}
     for mm in (_COARSE, _MIDDLE, _FINE):
+        yield LOOKING
         share = _at(brain, mm)
         levels[mm] = _Level(
             template=_at(fixed, mm),
