@@ -10,9 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from diffseg.domain import ImageLabels, Label, LabelTable, ModelCard, Proposal
+from diffseg.domain import (
+    ImageLabels,
+    Label,
+    LabelTable,
+    ModelCard,
+    Proposal,
+    Region,
+)
 from diffseg.engine.events import Machine
 from diffseg.project.annotation import Annotation
+from diffseg.project.facts import Stamp
 from diffseg.volume import Display, Volume
 
 Aspect = Literal["name", "labels", "table", "proposal", "mask", "reviewed", "geometry"]
@@ -43,8 +51,10 @@ class Case:
     locked : str, optional
         Why the mask may not be edited here (open in another window); in one line.
     table_model : str
-        Id of the model whose values the table has, whatever the annotator calls
-        them; "" where they are the annotator's own.
+        ``id@version`` of the model whose values the table has, whatever the
+        annotator calls them; "" where they are the annotator's own.
+    model_table : LabelTable, optional
+        That model's own table.
     prompt : str
         What to look for, in words; "" for nothing.
     given : (Z, Y, X) uint8 ndarray, optional
@@ -54,6 +64,12 @@ class Case:
         Doubtful places that the annotator looked at and accepted.
     unsaved : bool
         Whether a person changed the mask since it was last exported.
+    edits : int
+        Raised whenever the mask may have changed.
+    proposed_in : Region, optional
+        The part that the latest proposal was asked for; None is all of it.
+    stamps : tuple of Stamp or None
+        What the image's files were when it was read, one a path.
     layer : object, optional
         The image layer that came from elsewhere and shows this case's image.
     """
@@ -68,10 +84,14 @@ class Case:
     locked: str | None = None
     id: str = field(default_factory=lambda: uuid4().hex)
     table_model: str = ""
+    model_table: LabelTable | None = None
     prompt: str = ""
     given: NDArray[np.uint8] | None = None
     accepted: tuple[tuple[int, int, int], ...] = ()
     unsaved: bool = False
+    edits: int = 0
+    proposed_in: Region | None = None
+    stamps: tuple[Stamp | None, ...] = ()
     layer: object = None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any, Protocol
 
 from qtpy.QtCore import QObject, Signal
@@ -114,9 +114,10 @@ class QtRunner(QObject):
         """End the worker, without making the window wait for it."""
         self._gui.close()
         self._engine.on_state = None
+        # Beside both pools: one of them may still wait for the worker to start.
+        Thread(target=self._engine.close, name="diffseg-close").start()
         self._loading.shutdown(wait=False, cancel_futures=True)
-        self._jobs.submit(self._engine.close)
-        self._jobs.shutdown(wait=False)
+        self._jobs.shutdown(wait=False, cancel_futures=True)
 
     def _start(self, start: Start, job: Job, listener: Listener) -> Ticket:
         over = False  # the last event is told once, whoever tells it first

@@ -46,10 +46,13 @@ class Background:
     ----------
     gui : GuiThread
         Where results are told.
+    finish : bool
+        Whether what waits is still done once the window is closed.
     """
 
-    def __init__(self, gui: GuiThread) -> None:
+    def __init__(self, gui: GuiThread, *, finish: bool = False) -> None:
         self._gui = gui
+        self._finish = finish
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="diffseg-background")
 
     def __call__(
@@ -73,8 +76,8 @@ class Background:
         self._pool.submit(fn).add_done_callback(told)
 
     def close(self) -> None:
-        """Finish what is running, drop what waits."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Finish what is running, and drop what waits unless it was to be finished."""
+        self._pool.shutdown(wait=False, cancel_futures=not self._finish)
 
 
 class Later(QObject):

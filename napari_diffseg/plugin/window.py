@@ -55,6 +55,8 @@ class Window:
         self.journal = journal
         self.gui = GuiThread(self.dock)
         self._background = Background(self.gui)
+        # A file that was asked for is written, whatever is read, or closed, meanwhile.
+        self._writing = Background(self.gui, finish=True)
         self._later = Later(self.dock)
         self.desk = Desk(
             self.dock,
@@ -62,6 +64,7 @@ class Window:
             self.runner,
             journal,
             background=self._background,
+            writing=self._writing,
             later=self._later,
             in_gui=self.gui.call,
         )
@@ -82,6 +85,7 @@ class Window:
         self._later.close()
         self.gui.close()
         self._background.close()
+        self._writing.close()
         self.runner.close()
 
 

@@ -124,7 +124,8 @@ class Answer:
     held : (N,) bool ndarray
         Which of these voxels are a person's work.
     mask : (Z, Y, X) uint8 ndarray
-        The proposal, read-only and its own.
+        The proposal, read-only and its own; beyond the part that was asked for,
+        the earlier one.
     """
 
     change: Change
@@ -144,6 +145,10 @@ def answer_for(case: Case, mask: NDArray[np.uint8], region: Region | None) -> An
     """
     change = proposed_change(case.annotation, mask, region, replace_touched=True)
     own = np.array(mask)
+    if region is not None:
+        earlier, part = case.annotation.proposed, own[region.slices].copy()
+        own[...] = 0 if earlier is None else earlier
+        own[region.slices] = part
     own.setflags(write=False)
     return Answer(change, work_of_a_person(case, change), own)
 

@@ -157,6 +157,7 @@ class CasePresenter:
         if table is not case.table:
             case.table = table
             self._journal.replace(case.id, table=table)
+            self._canvas.show_table(case)
             self._session.change(case, "table")
         change = proposed_change(note, values, replace_touched=answer)
         given = np.array(values)
@@ -221,6 +222,7 @@ class CasePresenter:
         case = self._session.case(case_id)
         if case is not None:
             case.unsaved = True
+            case.edits += 1
             self._journal.note(case_id)
 
     def _on_added(self, case: Case) -> None:

@@ -50,6 +50,8 @@ class Desk:
         The models of this machine without it.
     background : Background
         Runs what would make the window wait; here and now without one.
+    writing : Background, optional
+        The same for exports, which are finished even when the window closes.
     later : Later
         Calls after a pause; at once without one.
     in_gui : InGui
@@ -70,6 +72,7 @@ class Desk:
         *,
         catalogue: Catalogue | None = None,
         background: Background = inline,
+        writing: Background | None = None,
         later: Later = at_once,
         in_gui: InGui = directly,
     ) -> None:
@@ -96,14 +99,19 @@ class Desk:
         self.correct = CorrectPresenter(
             now, views.correct, canvas, journal, say, in_gui
         )
-        self.export = ExportPresenter(now, views.export, journal, say, background)
+        self.export = ExportPresenter(
+            now, views.export, journal, say, writing or background, opener.let_go
+        )
         self.recover = RecoverPresenter(
             now, views.recover, canvas, opener, journal, say
         )
         views.propose.cancel_requested.connect(opener.give_up)
-        self.model = ModelPresenter(now, views.model, runner, catalogue or shipped, say)
+        self.model = ModelPresenter(
+            now, views.model, runner, catalogue or shipped, say, later
+        )
         self.model.start()
         later(ASK_AFTER_MS, self._ask)
+        canvas.tell_images()  # those that were there before the panels
 
     def open(self, path: str) -> None:
         """Open an image: a file or folder; several joined by ";" are channels."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from diffseg.errors import UserError
 from napari_diffseg.presenters.files import (
@@ -33,6 +35,8 @@ class ExportPresenter:
     notices : Notices
     background : Background
         Writes without making the window wait.
+    let_go : callable
+        Told of a case that was closed before its mask was safe in a file.
     """
 
     def __init__(
@@ -42,12 +46,14 @@ class ExportPresenter:
         journal: JournalPort,
         notices: Notices,
         background: Background,
+        let_go: Callable[[Case], Any],
     ) -> None:
         self._session = session
         self._view = view
         self._journal = journal
         self._notices = notices
         self._background = background
+        self._let_go = let_go
         self._paths: dict[str, Path] = {}
         self._formats: dict[str, str] = {}
         self._writing: set[Path] = set()
@@ -86,6 +92,9 @@ class ExportPresenter:
         if case is None:
             self._notices.show("open an image first", "warning")
             return
+        if case.locked:
+            self._notices.show(case.locked, "warning")
+            return
         path = self._path_of(case).absolute()
         try:
             suffixes = [SUFFIXES[name] for name in formats_of(case)]
@@ -105,24 +114,29 @@ class ExportPresenter:
         self._write(case, path)
 
     def _write(self, case: Case, path: Path) -> None:
-        export = snapshot(case, path)
-        before, case.unsaved = case.unsaved, False
+        export, edits = snapshot(case, path), case.edits
         self._writing.add(path)
         self._view.set_ready(False, f"writing {path.name} ...")
 
         def done(text: str) -> None:
             self._end(path)
-            if not case.unsaved:  # no stroke since: the file holds all of it
-                self._journal.exported(case.id)
+            if case.edits == edits:  # no stroke since: the file holds all of it
+                self._all_written(case)
             self._view.show_done(text)
             self._notices.show(f"exported {text}")
 
         def failed(error: Exception) -> None:
             self._end(path)
-            case.unsaved = case.unsaved or before
             self._notices.show(told(error), "error")
 
         self._background(lambda: write(export), done, failed)
+
+    def _all_written(self, case: Case) -> None:
+        case.unsaved = False
+        if self._session.case(case.id) is case:
+            self._journal.exported(case.id)
+        else:  # closed meanwhile, and kept until now
+            self._let_go(case)
 
     def _end(self, path: Path) -> None:
         self._writing.discard(path)
@@ -153,7 +167,10 @@ class ExportPresenter:
         self._show_ready()
 
     def _show_ready(self) -> None:
-        if self._session.current is None:
+        case = self._session.current
+        if case is None:
             self._view.set_ready(False, "open an image first")
+        elif case.locked:  # its mask is in another window
+            self._view.set_ready(False, case.locked)
         else:
             self._view.set_ready(True, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from diffseg.volume.windows import windows_for
+from napari_diffseg.presenters.geometry import GIVEN_BY_HAND
 from napari_diffseg.session import Case
 from napari_diffseg.views import CaseFacts
 
@@ -48,7 +49,7 @@ def facts_of(case: Case) -> CaseFacts:
         orientation=_orientation(case),
         kind=_kind(case),
         warnings=tuple(dict.fromkeys(warnings)),
-        needs_spacing=not grid.has_spacing,
+        needs_spacing=not grid.has_spacing or GIVEN_BY_HAND in volume.warnings,
     )
 
 

@@ -197,11 +197,19 @@ def _check(path: Path, export: Export, one_class: bool) -> None:
         trouble = "other voxels than the mask has"
     elif not back.grid.same_as(export.grid, _AFFINE_MM):
         trouble = "another place in space than the image has"
+    elif _lost_spacing(path, back.grid, export.grid):
+        trouble = "no millimetres where the image has some"
     if trouble:
         raise DiffsegError(
             f"{export.path.name} was not written: it read back with {trouble}; "
             "choose another format"
         )
+
+
+def _lost_spacing(path: Path, back: Grid, meant: Grid) -> bool:
+    # A picture has no place for millimetres.
+    picture = path.name.lower().endswith(".png")
+    return meant.has_spacing and not back.has_spacing and not picture
 
 
 def _provenance(export: Export) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from diffseg.volume import Affine, Grid, Volume
 
 Spacing = tuple[float, float, float]
 
+GIVEN_BY_HAND = "the spacing was given by hand"
 SIDES_UNKNOWN = (
     "which side is the patient's left is not known: the letters hold only if the "
     "image is stored as radiologists look at it"
@@ -33,8 +34,10 @@ class ForeignImage(Protocol):
     metadata: Mapping[str, Any]
 
 
-def spaced(volume: Volume, spacing: Spacing) -> Volume:
+def spaced(volume: Volume, spacing: Spacing, note: str = GIVEN_BY_HAND) -> Volume:
     """Give `volume` millimetres, (plane, row, column), keeping its voxels.
+
+    `note` says in its warnings where they come from.
 
     An image that has axes of the patient keeps them. One that has none keeps
     the way it is shown: its axes are taken as radiologists look at slices.
@@ -49,7 +52,7 @@ def spaced(volume: Volume, spacing: Spacing) -> Volume:
     known = source.affine is not None
     direction = grid.affine.direction if known else -np.eye(3)
     affine = Affine.from_parts((i, j, k), grid.affine.origin, direction)
-    notes = ["the spacing was given by hand"] + ([] if known else [SIDES_UNKNOWN])
+    notes = [note] + ([] if known else [SIDES_UNKNOWN])
     fresh = [note for note in notes if note not in volume.warnings]
     new = Grid(grid.shape, affine, has_spacing=True)
     return replace(volume, grid=new).with_warnings(*fresh)
@@ -97,7 +100,7 @@ def volume_of(layer: ForeignImage) -> Volume:
     spacing = _spacing(layer, 2 if volume.shape[0] == 1 else 3)
     if spacing is None:
         return volume
-    return spaced(volume, spacing).with_warnings("the spacing is the layer's")
+    return spaced(volume, spacing, "the spacing is the layer's")
 
 
 def _spacing(layer: ForeignImage, axes: int) -> Spacing | None:

@@ -8,7 +8,9 @@ from napari_diffseg.presenters.ports import JournalPort
 from napari_diffseg.presenters.tables import (
     extended,
     find_label,
+    key_of,
     recolored,
+    redefined,
     renamed,
     table_for,
     with_values,
@@ -140,8 +142,10 @@ class LabelsPresenter:
             The mask holds a structure that means something else to the model.
         """
         table = table_for(case, card)
-        case.table_model = card.id
+        case.table_model, case.model_table = key_of(card), card.labels
         if table != case.table:
+            if redefined(case.table, table):  # undone steps would mean other things
+                self._canvas.forget_history(case)
             self._set_table(case, table)
 
     def _refuse(self, error: UserError) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from diffseg.domain import ModelCard
 from diffseg.engine.events import Machine
 from diffseg.errors import DiffsegError
-from napari_diffseg.presenters.ports import Catalogue
+from napari_diffseg.presenters.ports import Catalogue, Later, at_once
 from napari_diffseg.session import Session
 from napari_diffseg.views import ModelChoice, ModelView, Notices, Runner
 
 DEFAULT_MODEL = "hippocampus-mri"
+WARM_AFTER_MS = 100
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -23,6 +24,8 @@ class ModelPresenter:
     runner : Runner
     catalogue : Catalogue
     notices : Notices
+    later : Later
+        Calls after a pause.
     """
 
     def __init__(
@@ -32,12 +35,14 @@ class ModelPresenter:
         runner: Runner,
         catalogue: Catalogue,
         notices: Notices,
+        later: Later = at_once,
     ) -> None:
         self._session = session
         self._view = view
         self._runner = runner
         self._catalogue = catalogue
         self._notices = notices
+        self._later = later
         self._state = "starting"
         view.model_chosen.connect(self.choose)
         view.device_chosen.connect(self.choose_device)
@@ -65,7 +70,7 @@ class ModelPresenter:
             self._notices.show(
                 "no model is installed; add one with diffseg models add", "warning"
             )
-            self._runner.warm()
+            self._warm("")
 
     def choose(self, name: str) -> None:
         """Take a model, and have the engine load it ahead of the first job."""
@@ -78,7 +83,11 @@ class ModelPresenter:
         if model.name == self._session.model_name:
             return
         self._session.set_model(model.card, model.name)
-        self._runner.warm(model.name)
+        self._warm(model.name)
+
+    def _warm(self, name: str) -> None:
+        """Start the worker once the window stands: both at once make it wait."""
+        self._later(WARM_AFTER_MS, lambda: self._runner.warm(name))
 
     def choose_device(self, device: str) -> None:
         """Run models there from now on."""

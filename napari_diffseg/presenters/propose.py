@@ -19,6 +19,7 @@ from napari_diffseg.presenters.asking import (
     settled,
 )
 from napari_diffseg.presenters.ports import Background, JournalPort, inline, told
+from napari_diffseg.presenters.reading import check_unchanged
 from napari_diffseg.presenters.run import Run, summary
 from napari_diffseg.session import Busy, Case, Session
 from napari_diffseg.views import Canvas, Notices, ProposeView, Runner
@@ -71,7 +72,6 @@ class ProposePresenter:
         self._fit = fit
         self._clock = clock
         self._background = background
-        self._edits = 0
         self._queue: deque[tuple[str, bool]] = deque()
         self._run: Run | None = None
         view.run_requested.connect(self.run)
@@ -80,7 +80,6 @@ class ProposePresenter:
         session.case_removed.connect(self._on_removed)
         session.case_changed.connect(self._on_changed)
         session.busy_changed.connect(view.set_busy)
-        canvas.dirty.connect(self._on_edited)
 
     def run(self) -> None:
         """Propose for the current case, after what is waiting already."""
@@ -126,8 +125,10 @@ class ProposePresenter:
                 continue
             try:
                 self._start(case, batch)
-            except DiffsegError as error:
-                self._notices.show(f"{case.name}: {error}", "error")
+            except Exception as error:  # whatever it is, the next one is due
+                if self._run is not None and self._run.case is case:
+                    self._end(self._run)
+                self._notices.show(f"{case.name}: {told(error)}", "error")
 
     def _start(self, case: Case, batch: bool) -> None:
         card, settings = self._session.model, self._settings()
@@ -135,6 +136,7 @@ class ProposePresenter:
             raise UserError("choose a model first")
         if case.locked:
             raise UserError(case.locked)
+        check_unchanged(case)
         self._fit(case, card)
         question = question_for(case, card, settings, self._canvas)
         run = Run(case, card, question, batch)
@@ -181,7 +183,7 @@ class ProposePresenter:
                 "the proposal is of another size than the image; the mask is as it was",
             )
             return
-        edits = self._edits
+        edits = case.edits
 
         def find() -> Answer:
             self._canvas.prepare_proposal(case, proposal)
@@ -190,12 +192,15 @@ class ProposePresenter:
         def found(answer: Answer) -> None:
             if run is not self._run:
                 return  # cancelled meanwhile
-            if edits == self._edits:
-                self._take(run, proposal, answer)
-            elif again:
-                self._compare(run, proposal, again=False)
-            else:
-                self._take(run, proposal, find())
+            try:
+                if edits == case.edits:
+                    self._take(run, proposal, answer)
+                elif again:
+                    self._compare(run, proposal, again=False)
+                else:
+                    self._take(run, proposal, find())
+            except Exception as error:  # else nothing could be proposed any more
+                self._give_up(run, told(error))
 
         self._background(find, found, lambda error: self._give_up(run, told(error)))
 
@@ -226,6 +231,7 @@ class ProposePresenter:
             canvas.apply(case, change)
         case.annotation.proposed = answer.mask
         case.proposal = proposal
+        case.proposed_in = run.question.region
         case.accepted = ()
         run.taken = True
         self._journal.note(case.id)
@@ -244,9 +250,6 @@ class ProposePresenter:
         if run is self._run:
             self._end(run)
             self._next()
-
-    def _on_edited(self, _case_id: str) -> None:
-        self._edits += 1
 
     def _end(self, run: Run) -> None:
         self._canvas.end_preview(run.case.id)

@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from diffseg.errors import UserError
+from diffseg.project.facts import Stamp, stamp_of
 from diffseg.volume import SeriesInfo, Volume, check_readable, list_series
 from napari_diffseg.session import Case
 
@@ -33,6 +35,28 @@ def of_files(
         if same and series in (None, source.series_uid):
             return case
     return None
+
+
+def stamps_of(names: Sequence[str]) -> tuple[Stamp | None, ...]:
+    """What an image's files are now: size and time of each."""
+    return tuple(stamp_of(path) for path in real_paths(names))
+
+
+def check_unchanged(case: Case) -> None:
+    """Refuse a case whose files are not what was read: models read them anew.
+
+    Raises
+    ------
+    UserError
+        They have changed, or are gone.
+    """
+    names = case.volume.source.paths
+    if names and case.stamps and stamps_of(names) != case.stamps:
+        where = case.volume.source.where
+        raise UserError(
+            f"{where} has changed on disk since it was opened; close it and open it "
+            "again"
+        )
 
 
 def one_folder(names: Sequence[str]) -> bool:

@@ -85,6 +85,8 @@ class ResultPresenter:
     def _find(self, case: Case) -> None:
         """Look at what was proposed, where nothing of it is in sight."""
         values, proposal = case.annotation.values, case.proposal
+        if proposal is None or not proposal.mask.any():
+            return
         if values[self._canvas.slice_region(case).slices].any():
             return
 
@@ -94,7 +96,7 @@ class ResultPresenter:
                 self._canvas.go_to(case, voxel)
 
         self._background(
-            lambda: middle_of(values == largest_of(values)),
+            lambda: middle_of_largest(values),
             found,
             lambda error: None,  # the user finds it as well
         )
@@ -144,7 +146,7 @@ class ResultPresenter:
             self._view.show_structures([], "")
             return
         if proposal is not None:
-            self._view.show_structures(_rows(case, None), _note(proposal, False))
+            self._view.show_structures(_rows(case, None), _note_on(case, False))
         elif not case.annotation.touched.any() and case.given is None:
             self._view.show_structures([], "")
         self._measure_soon()
@@ -173,7 +175,9 @@ class ResultPresenter:
     ) -> None:
         if asked != self._asked or case is not self._session.current:
             return
-        note = _note(case.proposal, corrected)
+        note = _note_on(case, corrected)
+        if case.proposal is None and not counts[1:].any():
+            note = ""
         self._view.show_structures(_rows(case, counts), note)
 
 
@@ -193,11 +197,11 @@ def members_of(proposal: Proposal | None) -> int:
     return len(proposal.members)
 
 
-def largest_of(values: np.ndarray) -> int:
-    """Which structure of a (Z, Y, X) uint8 mask has the most voxels."""
+def middle_of_largest(values: np.ndarray) -> tuple[int, int, int] | None:
+    """The middle of the structure with the most voxels in a (Z, Y, X) uint8 mask."""
     counts = counts_of(values)
     counts[0] = 0
-    return int(counts.argmax())
+    return middle_of(values == counts.argmax()) if counts.any() else None
 
 
 def middle_of(there: np.ndarray) -> tuple[int, int, int] | None:
@@ -206,10 +210,29 @@ def middle_of(there: np.ndarray) -> tuple[int, int, int] | None:
     if not len(planes):
         return None
     first = int(planes[0])
-    points = np.argwhere(there[first : int(planes[-1]) + 1])
-    offsets = points - points.mean(axis=0)
-    z, y, x = points[(offsets**2).sum(axis=1).argmin()]
-    return (first + int(z), int(y), int(x))
+    inner = there[first : int(planes[-1]) + 1]
+    cz, cy, cx = (_centre_along(inner, axis) for axis in range(3))
+    best, found = np.inf, (0, 0, 0)
+    # A plane at a time, the nearest first: a large structure has many voxels.
+    for z in sorted(range(len(inner)), key=lambda z: abs(z - cz)):
+        if (z - cz) ** 2 >= best:
+            break
+        rows, columns = np.nonzero(inner[z])
+        if not len(rows):
+            continue
+        away = (z - cz) ** 2 + (rows - cy) ** 2 + (columns - cx) ** 2
+        nearest = int(away.argmin())
+        if away[nearest] < best:
+            best = float(away[nearest])
+            found = (first + z, int(rows[nearest]), int(columns[nearest]))
+    return found
+
+
+def _centre_along(there: np.ndarray, axis: int) -> float:
+    """Mean index along an axis of what is set in a (Z, Y, X) bool mask."""
+    others = tuple(one for one in range(3) if one != axis)
+    counts = np.count_nonzero(there, axis=others)
+    return float(np.average(np.arange(len(counts)), weights=counts))
 
 
 def _rows(case: Case, counts: np.ndarray | None) -> Rows:
@@ -233,12 +256,23 @@ def _rows(case: Case, counts: np.ndarray | None) -> Rows:
     return rows
 
 
-def _note(proposal: Proposal | None, corrected: bool) -> str:
-    if proposal is None:
+def _note_on(case: Case, corrected: bool) -> str:
+    """Say what made a case's mask."""
+    if case.proposal is not None:
+        note = _note(case.proposal)
+        if case.proposed_in is not None:
+            size = " x ".join(str(n) for n in case.proposed_in.shape[::-1])
+            note += f"; spread and places are of the last part alone ({size} voxels)"
+    elif case.given is None:
         return "drawn by hand"
+    else:
+        note, corrected = "read from a file", bool(case.annotation.touched.any())
+    return f"{note}; since corrected by hand" if corrected else note
+
+
+def _note(proposal: Proposal) -> str:
     made = proposal.provenance
     model = f"{made.model.get('id', '?')} {made.model.get('version', '')}".strip()
     members = f"{made.members} member{'s' if made.members != 1 else ''}"
     steps = f"{made.steps} step{'s' if made.steps != 1 else ''}"
-    note = f"{model}, {members}, {steps}, seed {made.seed}, on {made.device}"
-    return f"{note}; since corrected by hand" if corrected else note
+    return f"{model}, {members}, {steps}, seed {made.seed}, on {made.device}"

@@ -43,7 +43,8 @@ def table_for(case: Case, card: ModelCard) -> LabelTable:
     """The table of a case that a model is to work on.
 
     The card's, as long as nothing is drawn. Structures that are in the mask stay;
-    where the table came from this model, the annotator's names for them do, too.
+    where the table came from this version of the model, the annotator's names for
+    them do, too.
 
     Raises
     ------
@@ -51,11 +52,26 @@ def table_for(case: Case, card: ModelCard) -> LabelTable:
         The mask holds a structure that the model calls, or numbers, otherwise.
     """
     used = used_values(case.annotation.values)
-    if case.table_model == card.id:
+    if _same_model(case, card):
         return case.table
     if not used:
         return card.labels
     return merged(case.table, used, card)
+
+
+def key_of(card: ModelCard) -> str:
+    """``id@version`` of a model: two versions may number structures otherwise."""
+    return f"{card.id}@{card.version}"
+
+
+def redefined(old: LabelTable, new: LabelTable) -> bool:
+    """Whether a value of the old table means something else in the new one."""
+    names = {label.value: label.name for label in new.each()}
+    return any(names.get(label.value) != label.name for label in old.each())
+
+
+def _same_model(case: Case, card: ModelCard) -> bool:
+    return case.table_model == key_of(card) and case.model_table == card.labels
 
 
 def merged(table: LabelTable, used: tuple[int, ...], card: ModelCard) -> LabelTable:

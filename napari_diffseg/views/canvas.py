@@ -70,6 +70,15 @@ class Canvas(Protocol):
     def show_table(self, case: Case) -> None:
         """Give the mask the names and colours of the case's table."""
 
+    def forget_history(self, case: Case) -> None:
+        """Forget what can be undone and done again, and show the mask as it is."""
+
+    def tell_images(self) -> None:
+        """Tell of each image layer that is no case's as if it were just added."""
+
+    def holds(self, layer: Any) -> bool:
+        """Whether a layer is still in the viewer."""
+
     def begin_preview(self, case: Case) -> None:
         """Make room for slices that appear while a proposal is made."""
 

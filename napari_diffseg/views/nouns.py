@@ -24,7 +24,7 @@ class Intent(Protocol):
 class CaseFacts:
     """What the case panel shows of an image, in words.
 
-    `loss` is a lasting warning about geometry (no spacing, oblique), or "".
+    `needs_spacing`: the file has none, so it may be given, and given anew.
     """
 
     name: str

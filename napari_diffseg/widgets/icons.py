@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from qtpy.QtCore import QByteArray, QEvent, QSize, Qt
-from qtpy.QtGui import QIcon, QPainter, QPixmap, QShowEvent
+from qtpy.QtGui import QIcon, QImage, QPainter, QPixmap, QShowEvent
 from qtpy.QtSvg import QSvgRenderer
 from qtpy.QtWidgets import QToolButton, QWidget
 
@@ -21,14 +21,22 @@ def drawing(name: str) -> str:
     return resource("icons", f"{name}.svg").read_text(encoding="utf-8")
 
 
-def pixmap(name: str, color: str, size: int = 16) -> QPixmap:
-    """Draw an icon in `color` (``#rrggbb``), `size` x `size` device-independent px."""
+@cache
+def _picture(name: str, color: str, size: int) -> QImage:
+    # An image may outlive the application; a pixmap must not.
     content = drawing(name).replace("currentColor", color).encode()
-    picture = QPixmap(size * _SHARPNESS, size * _SHARPNESS)
+    side = size * _SHARPNESS
+    picture = QImage(side, side, QImage.Format.Format_ARGB32_Premultiplied)
     picture.fill(Qt.GlobalColor.transparent)
     painter = QPainter(picture)
     QSvgRenderer(QByteArray(content)).render(painter)
     painter.end()
+    return picture
+
+
+def pixmap(name: str, color: str, size: int = 16) -> QPixmap:
+    """Draw an icon in `color` (``#rrggbb``), `size` x `size` device-independent px."""
+    picture = QPixmap.fromImage(_picture(name, color, size))
     picture.setDevicePixelRatio(_SHARPNESS)
     return picture
 

@@ -1,4 +1,4 @@
-"""The question after a crash: what to do with strokes that were left behind."""
+"""The question at the start: what to do with strokes that were left behind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ANSWERS = (
     ("take", "Take up", "Open the image and go on where the strokes ended"),
     ("drop", "Throw away", "Forget these strokes for good"),
 )
-_SAYS = "The last window ended before it was closed. Your strokes were kept on disk."
+_SAYS = "These strokes were not exported before their window ended. They were kept."
 
 
 class RecoverDialog(QDialog):

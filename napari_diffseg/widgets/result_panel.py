@@ -62,7 +62,7 @@ class ResultPanel(Panel):
             "How much of the image the mask covers",
         )
         self._opacity.setRange(0, 100)
-        self._opacity.setValue(70)
+        self._opacity.setValue(50)
         self._percent = QLabel("70 %")
         self._percent.setFixedWidth(self._percent.fontMetrics().averageCharWidth() * 7)
         self._outline = named(

@@ -18,7 +18,7 @@ from diffseg.domain import (
 )
 from diffseg.errors import UserError
 from diffseg.progress import run
-from diffseg.segmenters.localisation import Found, corners, locate
+from diffseg.segmenters.localisation import Found, corners, iter_locate, locate
 from diffseg.segmenters.regions import places
 from diffseg.segmenters.template import mni152, mni152_path
 from diffseg.volume import Affine, Volume
@@ -69,6 +69,17 @@ def test_the_template_is_found_in_itself_to_the_voxel() -> None:
     assert found.similarity > 0.99
     assert found.seconds > 0
     assert found.warnings == ()
+
+
+def test_looking_gives_signs_of_life_and_may_be_broken_off() -> None:
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    work = iter_locate(Volume.read(mni152_path()), BOTH)
+    for _ in range(8):
+        assert next(work).stage == "prepare"
+        # The threads of others are taken from them only while it computes.
+        assert sitk.ProcessObject.GetGlobalDefaultNumberOfThreads() == before
+    work.close()
+    assert sitk.ProcessObject.GetGlobalDefaultNumberOfThreads() == before
 
 
 @pytest.mark.slow

@@ -58,6 +58,31 @@ if __name__ == "__main__":
         sys.stdin.read()
 """
 
+# Closed so soon that nothing has started, or in the midst of it.
+HASTY = """
+import gc, sys, threading, time
+import psutil
+from diffseg.engine import Engine
+from diffseg.errors import DiffsegError
+def start(engine):
+    try:
+        engine.start()
+        engine.machine()
+    except DiffsegError:
+        pass
+for delay in (0, 0.05, 0.8, 1.6, 3):
+    engine = Engine(threads=1)
+    thread = threading.Thread(target=start, args=(engine,))
+    thread.start()
+    engine.warm("fake")
+    time.sleep(delay)
+    engine.close()
+    thread.join(60)
+    assert not thread.is_alive()
+gc.collect()
+assert not psutil.Process().children(recursive=True)
+"""
+
 BLOCKED = """
 import importlib, pkgutil, sys
 blocked = {"torch", "distributed", "dask"}
@@ -89,7 +114,7 @@ def script(world, *args, text=SCRIPT):
     file.write_text(text)
     runs.write_text("")
     done = subprocess.run(
-        [sys.executable, str(file), *args],
+        [sys.executable, "-W", "error", str(file), *args],
         env={**os.environ, "RUNS": str(runs)},
         capture_output=True,
         text=True,
@@ -146,6 +171,13 @@ def test_closing_ends_running_and_waiting_jobs(world, new_ear):
 def test_closing_before_starting_does_nothing(world):
     world.engine().close()
     assert world.exchanges == []
+
+
+@pytest.mark.slow
+def test_closing_while_starting_leaves_nothing_and_says_nothing(world):
+    done, _ = script(world, text=HASTY)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(world.temporary.iterdir()) == []
 
 
 def test_folders_of_dead_processes_are_swept(world):

@@ -149,7 +149,7 @@ def test_what_was_proposed_is_brought_into_sight(proposed: Any, propose: Any) ->
     region = window.canvas.answers["slice_region"](case)
     window.canvas.answers["slice_region"] = lambda _: region
     mask = np.zeros(case.volume.shape, np.uint8)
-    mask[15:17, 10:14, 10:14] = 1  # nothing of it in the slice that is looked at
+    mask[4:6, 2:6, 2:7] = 1  # nothing of it in the slice that is looked at
     window.views.propose.run_requested.emit()
     window.runner.tell(Finished(propose(case, mask, window.desk.session.model)))
     moved = window.canvas.all("go_to")

@@ -231,14 +231,6 @@ class Link:
         with self._connecting:
             self._drop()
 
-    def _drop(self) -> None:
-        client, self._client = self._client, None
-        self._workers = {}
-        for _ in range(2 if client is not None else 0):
-            # A client that was interrupted may fail to close, but not twice.
-            with suppress(Exception):
-                within(10, client.close)
-
     def _meet(self) -> dict[str, tuple[int, bool]]:
         found: dict[str, tuple[int, bool]] = self._client.run(
             worker.meet, self.exchange.address, self.local, on_error="ignore"

@@ -20,8 +20,9 @@ from diffseg.domain import Localisation, Region, TemplateBox
 from diffseg.errors import UserError
 from diffseg.progress import Work, run
 from diffseg.segmenters.intensity import as_float32, finite
+from diffseg.segmenters.pyramid import LOOKING
 from diffseg.segmenters.regions import ADVICE, check_findable
-from diffseg.segmenters.registration import LOOKING, Registered, iter_register
+from diffseg.segmenters.registration import Registered, iter_register
 from diffseg.segmenters.template import mni152
 from diffseg.volume import Affine, Grid, Volume
 

@@ -11,22 +11,28 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from diffseg.progress import Progress, Result, Work
+from diffseg.progress import Result, Work
+from diffseg.segmenters.pyramid import (
+    COARSE,
+    FINE,
+    LOOKING,
+    MIDDLE,
+    Level,
+    middle,
+    pyramid,
+)
 from diffseg.segmenters.template import Template
 from diffseg.volume import Affine
 
 # SimpleITK comes without types.
 sitk: Any = SimpleITK
 
-# mm of the pyramid: starts, affine, fine.
-_COARSE, _MIDDLE, _FINE = 6.0, 4.0, 2.0
 # Good enough to stop looking for something better.
 _GOOD = 0.5
 # A head is at most this much larger or smaller than the template, along any axis.
 _STRETCH = (0.6, 1.6)
 # A comparison over less of the brain than this says nothing.
 _LEAST_COVERAGE = 0.2
-LOOKING = Progress("prepare", message="looking for the model's region")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +41,6 @@ class Registered:
 
     points: Affine
     similarity: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Level:
-    """Template, image and the template's brain at one resolution."""
-
-    template: Any
-    image: Any
-    brain: Any  # voxels at least partly brain, for the metric
-    inner: NDArray[np.bool_]  # voxels wholly brain, for the similarity
 
 
 def iter_register(
@@ -111,18 +107,18 @@ def _one_thread() -> Iterator[None]:
 def _registered(
     template: Template, image: NDArray[np.float32], affine: Affine
 ) -> Work[Registered | None]:
-    levels = yield from _pyramid(template, image, affine)
+    levels = yield from pyramid(template, image, affine)
     best: tuple[float, Any, float] | None = None
     # The rim around the brain tells most about its place, but beside a bright
     # scalp it misleads: where it does, a second look leaves it out.
     for rim in (6.0, 0.0):
-        starts = yield from _best_starts(levels[_COARSE], rim)
+        starts = yield from _best_starts(levels[COARSE], rim)
         for start in starts:
             yield LOOKING
-            candidate = _refined(start, levels[_MIDDLE], rim, step=2.0, part=0.5)
+            candidate = _refined(start, levels[MIDDLE], rim, step=2.0, part=0.5)
             if candidate is None:
                 continue
-            similarity = _similarity(levels[_MIDDLE], candidate)
+            similarity = _similarity(levels[MIDDLE], candidate)
             if best is None or similarity > best[0]:
                 best = (similarity, candidate, rim)
         if best is not None and best[0] >= _GOOD:
@@ -130,14 +126,14 @@ def _registered(
     if best is None:
         return None
     yield LOOKING
-    final = _refined(best[1], levels[_FINE], best[2], step=0.5, part=0.2)
+    final = _refined(best[1], levels[FINE], best[2], step=0.5, part=0.2)
     if final is None:
         return None
     yield LOOKING
-    return Registered(_matrix(final), _similarity(levels[_MIDDLE], final))
+    return Registered(_matrix(final), _similarity(levels[MIDDLE], final))
 
 
-def _best_starts(coarse: _Level, rim: float) -> Work[list[Any]]:
+def _best_starts(coarse: Level, rim: float) -> Work[list[Any]]:
     """The best similarity transforms by two measures."""
     tried: list[tuple[float, float, Any]] = []
     for start in _starts(coarse):
@@ -154,16 +150,16 @@ def _best_starts(coarse: _Level, rim: float) -> Work[list[Any]]:
     return chosen
 
 
-def _starts(level: _Level) -> Iterator[Any]:
+def _starts(level: Level) -> Iterator[Any]:
     """Similarity transforms: where the head may be, and how it may nod.
 
     Centre of mass and centre of the image; and higher up, for a neck or
     shoulders pull the centre of mass down.
     """
     centre = _centre_of_mass(level.template)
-    mass, middle = _centre_of_mass(level.image), _middle(level.image)
+    mass, centred = _centre_of_mass(level.image), middle(level.image)
     up = np.array([0.0, 0.0, 25.0])
-    for place in (mass, middle, mass + up, mass + 2 * up):
+    for place in (mass, centred, mass + up, mass + 2 * up):
         for degrees in (0.0, -20.0, 20.0):
             start = sitk.Similarity3DTransform()
             start.SetCenter(centre.tolist())
@@ -172,7 +168,7 @@ def _starts(level: _Level) -> Iterator[Any]:
             yield start
 
 
-def _refined(start: Any, level: _Level, rim: float, step: float, part: float) -> Any:
+def _refined(start: Any, level: Level, rim: float, step: float, part: float) -> Any:
     """Affine map from `start` on; None where it leaves the image or the plausible."""
     transform = sitk.AffineTransform(3)
     transform.SetCenter(start.GetCenter())
@@ -187,9 +183,7 @@ def _refined(start: Any, level: _Level, rim: float, step: float, part: float) ->
     return transform if plausible else None
 
 
-def _method(
-    level: _Level, rim: float, step: float, iterations: int, part: float
-) -> Any:
+def _method(level: Level, rim: float, step: float, iterations: int, part: float) -> Any:
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(32)
     method.SetMetricSamplingStrategy(method.REGULAR)
@@ -206,7 +200,7 @@ def _method(
     return method
 
 
-def _execute(method: Any, transform: Any, level: _Level) -> float | None:
+def _execute(method: Any, transform: Any, level: Level) -> float | None:
     """Optimise `transform` in place; None where the images do not overlap."""
     method.SetInitialTransform(transform, inPlace=True)
     try:
@@ -216,7 +210,7 @@ def _execute(method: Any, transform: Any, level: _Level) -> float | None:
     return float(method.GetMetricValue())
 
 
-def _similarity(level: _Level, transform: Any) -> float:
+def _similarity(level: Level, transform: Any) -> float:
     """Correlation of template and image inside the brain; 0 without overlap."""
     outside = float("nan")
     moved = sitk.Resample(
@@ -234,71 +228,12 @@ def _similarity(level: _Level, transform: Any) -> float:
     return float(np.corrcoef(template, seen)[0, 1])
 
 
-def _pyramid(
-    template: Template, image: NDArray[np.float32], affine: Affine
-) -> Work[dict[float, _Level]]:
-    fixed = _shrunk(_itk(template.image, template.affine))
-    brain = _shrunk(_itk(template.brain, template.affine))
-    yield LOOKING
-    moving = _shrunk(_itk(image, affine))
-    levels: dict[float, _Level] = {}
-    for mm in (_COARSE, _MIDDLE, _FINE):
-        yield LOOKING
-        share = _at(brain, mm)
-        levels[mm] = _Level(
-            template=_at(fixed, mm),
-            image=_at(moving, mm),
-            brain=sitk.Cast(share > 0.2, sitk.sitkUInt8),
-            inner=sitk.GetArrayFromImage(share) > 0.9,
-        )
-    return levels
-
-
-def _itk(array: NDArray[np.float32], affine: Affine) -> Any:
-    """Image in RAS mm: both sides are, and ITK does not ask."""
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array))
-    image.SetSpacing([float(mm) for mm in affine.spacing])
-    image.SetOrigin([float(mm) for mm in affine.origin])
-    image.SetDirection(np.asarray(affine.direction, dtype=float).ravel().tolist())
-    return image
-
-
-def _shrunk(image: Any) -> Any:
-    """Average whole voxels up to the finest level's spacing: quick, and no alias."""
-    pairs = zip(image.GetSpacing(), image.GetSize(), strict=True)
-    return sitk.BinShrink(
-        image, [min(max(1, int(_FINE / mm + 1e-6)), size) for mm, size in pairs]
-    )
-
-
-def _at(image: Any, mm: float) -> Any:
-    """Smooth and resample to a spacing of `mm`, about the same centre."""
-    spacing, size = np.array(image.GetSpacing()), np.array(image.GetSize())
-    sigma = np.maximum(0.5 * np.sqrt(np.maximum(mm**2 - spacing**2, 0)), 1e-3)
-    smooth = image
-    if sigma.max() > 0.1 and size.min() >= 4:
-        smooth = sitk.SmoothingRecursiveGaussian(image, sigma.tolist())
-    count = np.maximum(np.rint(size * spacing / mm), 1).astype(int)
-    step = np.where(count > 1, mm, spacing * size)
-    direction = np.array(image.GetDirection()).reshape(3, 3)
-    origin = _middle(image) - direction @ ((count - 1) / 2 * step)
-    return sitk.Resample(
-        smooth, count.tolist(), sitk.Transform(), sitk.sitkLinear, origin.tolist(),
-        step.tolist(), image.GetDirection(), 0.0, sitk.sitkFloat32,
-    )  # fmt: skip
-
-
-def _middle(image: Any) -> NDArray[np.float64]:
-    middle = (np.array(image.GetSize()) - 1) / 2
-    return np.array(image.TransformContinuousIndexToPhysicalPoint(middle.tolist()))
-
-
 def _centre_of_mass(image: Any) -> NDArray[np.float64]:
     weight = sitk.GetArrayFromImage(image).astype(np.float64)
     low, high = np.percentile(weight, (5, 99))
     weight = np.clip(weight, low, max(low, high)) - low
     if not weight.any():
-        return _middle(image)
+        return middle(image)
     sums = [weight.sum(axis=tuple({0, 1, 2} - {axis})) for axis in (2, 1, 0)]
     index = [float(np.average(np.arange(len(line)), weights=line)) for line in sums]
     return np.array(image.TransformContinuousIndexToPhysicalPoint(index))

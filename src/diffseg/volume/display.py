@@ -27,7 +27,8 @@ class Display:
     """A grid as it is shown; nothing is resampled.
 
     Axes that are shown are (feet, back, left): plane, row, column of an axial
-    slice. A picture without millimetres is shown as it is stored.
+    slice. A picture without millimetres, and an image that does not say which of
+    its sides is which, are shown as they are stored.
 
     Parameters
     ----------
@@ -45,10 +46,15 @@ class Display:
 
     @classmethod
     def of(cls, grid: Grid) -> Display:
-        """Turn `grid` to radiological habit."""
-        if not grid.has_spacing:
+        """Turn `grid` to radiological habit, if it is known how to."""
+        if not (grid.has_spacing and grid.has_sides):
             return cls(grid, grid, Reorientation())
         return cls(grid, *grid.reoriented(RADIOLOGICAL))
+
+    @property
+    def sides_known(self) -> bool:
+        """Whether the shown axes are the patient's, and planes have their names."""
+        return self.grid.has_spacing and self.grid.has_sides
 
     @property
     def scale(self) -> Point:
@@ -57,8 +63,8 @@ class Display:
 
     @property
     def translate(self) -> Point:
-        """Place of the first shown voxel along the shown axes in mm."""
-        if not self.grid.has_spacing:
+        """Place of the first shown voxel along the shown axes in mm; else 0."""
+        if not self.sides_known:
             return (0.0, 0.0, 0.0)
         x, y, z = self.shown.affine.origin
         return (-z, -y, -x)
@@ -71,8 +77,8 @@ class Display:
     @property
     def letters(self) -> tuple[str, str, str]:
         """Patient's side that each shown axis runs to, such as I, P, L; or ""."""
-        if not self.grid.has_spacing:
-            return ("", "", "")
+        if not self.sides_known:
+            return self.grid.named
         code = self.shown.affine.orientation
         return (code[2], code[1], code[0])
 
@@ -92,8 +98,8 @@ class Display:
 
     @property
     def oblique_deg(self) -> float:
-        """Largest angle of a voxel axis to the patient's; 0 without millimetres."""
-        return self.grid.affine.obliqueness_deg if self.grid.has_spacing else 0.0
+        """Largest angle of a voxel axis to the patient's; 0 where that is unknown."""
+        return self.grid.affine.obliqueness_deg if self.sides_known else 0.0
 
     def view(self, array: NDArray[Scalar]) -> NDArray[Scalar]:
         """Show (..., Z, Y, X) of the source: a view, so that edits land in it."""
@@ -150,8 +156,8 @@ class Display:
         return tuple(back)
 
     def to_ras(self, shown: Sequence[float]) -> Point | None:
-        """RAS+ mm of a shown index (plane, row, column); None without millimetres."""
-        if not self.grid.has_spacing:
+        """RAS+ mm of a shown index (plane, row, column); None without known sides."""
+        if not self.sides_known:
             return None
         k, j, i = shown
         x, y, z = self.shown.affine @ np.array([i, j, k], dtype=np.float64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from diffseg.volume.quiet import nibabel
 Scalar = TypeVar("Scalar", bound=np.generic)
 Shape = tuple[int, int, int]
 _PAIRS = ({"L", "R"}, {"P", "A"}, {"I", "S"})
+_OPPOSITE = {"L": "R", "R": "L", "P": "A", "A": "P", "I": "S", "S": "I", "": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +84,19 @@ class Grid:
     has_spacing : bool
         False for an image without millimetres (a photograph); its affine is
         then only a frame for arithmetic in voxels.
+    has_sides : bool
+        False where the file does not say how its axes lie in the patient; the
+        affine's directions are then a guess, its spacing is not.
+    named : (plane, row, column)
+        Side of the patient that an axis runs to, as far as the header tells it
+        without an affine (a radiograph's): one of L, R, P, A, I, S, or "".
     """
 
     shape: Shape
     affine: Affine
     has_spacing: bool = True
+    has_sides: bool = True
+    named: tuple[str, str, str] = ("", "", "")
 
     def __post_init__(self) -> None:
         if len(self.shape) != 3 or min(self.shape) < 1:
@@ -116,7 +125,7 @@ class Grid:
         shift = np.eye(4)
         shift[:3, 3] = start_ijk
         moved = Affine(self.affine.matrix @ shift)
-        return Grid((shape[0], shape[1], shape[2]), moved, self.has_spacing)
+        return replace(self, shape=(shape[0], shape[1], shape[2]), affine=moved)
 
     def same_as(self, other: Grid, atol: float = 1e-3) -> bool:
         """Whether shapes are equal and affines agree to `atol` mm.
@@ -154,8 +163,14 @@ class Grid:
         k, j, i = (bool(turn[source[axis], 1] < 0) for axis in (2, 1, 0))
         shape = (self.shape[axes[0]], self.shape[axes[1]], self.shape[axes[2]])
         back = tools.inv_ornt_aff(turn, self.shape[::-1])
-        grid = Grid(shape, Affine(self.affine.matrix @ back), self.has_spacing)
-        return grid, Reorientation(axes, (k, j, i))
+        flips = (k, j, i)
+        z, y, x = (
+            _OPPOSITE[self.named[axis]] if flip else self.named[axis]
+            for axis, flip in zip(axes, flips, strict=True)
+        )
+        moved = Affine(self.affine.matrix @ back)
+        grid = replace(self, shape=shape, affine=moved, named=(z, y, x))
+        return grid, Reorientation(axes, flips)
 
 
 def _contiguous(array: NDArray[Scalar]) -> NDArray[Scalar]:

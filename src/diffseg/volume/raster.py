@@ -98,7 +98,7 @@ def _volume(
         dtype=voxels.dtype.name,
     )
     extent = (voxels.shape[1], voxels.shape[2], voxels.shape[3])
-    grid = Grid(extent, Affine.identity(), has_spacing=False)
+    grid = Grid(extent, Affine.identity(), has_spacing=False, has_sides=False)
     return Volume(loader, grid, source, tuple(dict.fromkeys(notes)), [voxels])
 
 

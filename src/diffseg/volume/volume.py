@@ -118,7 +118,7 @@ class Volume:
             dtype=voxels.dtype.name, affine=geometry if known else None,
             units="mm" if known else None,
         )  # fmt: skip
-        grid = Grid((z, y, x), geometry, has_spacing=known)
+        grid = Grid((z, y, x), geometry, has_spacing=known, has_sides=known)
         return cls(partial(_same, voxels), grid, source)
 
     @property

@@ -18,6 +18,7 @@ from diffseg.volume.quiet import heard
 from diffseg.volume.volume import Volume
 
 AUTO = "Auto 1-99 %"
+_LEAST_SEEN, _MOST_SEEN = 0.05, 0.9
 FULL = "Full range"
 STORED = "as stored"
 _SAMPLES = 60_000
@@ -226,11 +227,19 @@ def _sample(voxels: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def auto_window(voxels: NDArray[Any]) -> Window:
-    """Window from the 1st to the 99th percentile of (Z, Y, X) voxels; a few ms."""
+    """Window from the 1st to the 99th percentile of (Z, Y, X) voxels; a few ms.
+
+    An empty background, the smallest value in more than a tenth of the voxels, is
+    left out: it would only take contrast from what there is to see.
+    """
     return _auto(_sample(voxels))
 
 
 def _auto(sample: NDArray[np.float32]) -> Window:
+    if sample.size:
+        seen = sample[sample > sample.min()]
+        if _LEAST_SEEN < seen.size / sample.size < _MOST_SEEN:
+            sample = seen
     low, high = np.percentile(sample, [1, 99]) if sample.size else (0.0, 1.0)
     if low >= high and sample.size:
         # More than 98 % of one value: the rest is all there is to see.

@@ -19,6 +19,8 @@ from diffseg.volume.source import Source
 _GZIP_LEVEL = 6
 _NOT_GEOMETRY = ("cal_min", "cal_max", "intent_p1", "intent_p2", "intent_p3")
 PNG_ONE = 65535
+_SPACE = 7  # bits of a header's units that tell of space
+_NOT_MM = (1, 3)  # metres, micrometres
 
 
 def write_mask(
@@ -161,9 +163,12 @@ def _header_for(grid: Grid, source: Source) -> Any:
     header["scl_slope"] = np.nan
     header["scl_inter"] = np.nan
     extents = (*source.shape, 1)[:3]
+    in_mm = grid.has_spacing and int(header["xyzt_units"]) & _SPACE in _NOT_MM
     if grid.shape == extents[::-1] and grid.affine == source.affine:
+        if in_mm:  # the millimetres were given by hand
+            header.set_xyzt_units("mm", header.get_xyzt_units()[1])
         return header
-    unit = header.get_xyzt_units()[0]
+    unit = "mm" if in_mm else header.get_xyzt_units()[0]
     code = int(header["sform_code"]) or int(header["qform_code"]) or 1
     return _plain_header(grid, unit, code)
 
