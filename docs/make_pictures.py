@@ -174,7 +174,7 @@ def widen_planes(dock: Any) -> None:
 
     main = dock.window()
     frames = {one.windowTitle(): one for one in main.findChildren(QDockWidget)}
-    both = [frames["DiffSeg planes"], frames["DiffSeg"]]
+    both = [frames["Planes"], frames["DiffSeg"]]
     main.resizeDocks(both, [PLANES_WIDTH, DOCK_WIDTH], Qt.Orientation.Horizontal)
 
 

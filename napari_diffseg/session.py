@@ -70,8 +70,8 @@ class Case:
         The part that the latest proposal was asked for; None is all of it.
     stamps : tuple of Stamp or None
         What the image's files were when it was read, one a path.
-    layer : object, optional
-        The image layer that came from elsewhere and shows this case's image.
+    layers : tuple of object
+        Image layers that came from elsewhere and show this case's image.
     """
 
     volume: Volume
@@ -92,7 +92,7 @@ class Case:
     edits: int = 0
     proposed_in: Region | None = None
     stamps: tuple[Stamp | None, ...] = ()
-    layer: object = None
+    layers: tuple[object, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

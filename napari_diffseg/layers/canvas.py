@@ -16,7 +16,6 @@ from diffseg.project.annotation import Change
 from napari_diffseg.layers import making
 from napari_diffseg.layers.edits import make_change
 from napari_diffseg.layers.in_hand import InHand
-from napari_diffseg.layers.mask_layer import MaskLayer
 from napari_diffseg.layers.navigation import AXIS
 from napari_diffseg.layers.stack import Stack
 from napari_diffseg.layers.watch import Turns
@@ -55,17 +54,31 @@ class NapariCanvas(InHand):
                     stack.put(role, layer)
         self.look_at(case)
 
-    def replace_image(self, case: Case, layer: Layer) -> None:
-        """Show a case in place of the image layer that it was made of."""
+    def replace_image(self, case: Case, *layers: Layer) -> None:
+        """Show a case in place of the image layers that it was made of."""
         with self._watch.quiet():
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
+            for layer in layers:
+                if layer in self._viewer.layers:
+                    self._viewer.layers.remove(layer)
         self.show_case(case)
+
+    def holds(self, layer: Layer) -> bool:
+        """Whether a layer is still in the viewer."""
+        return layer in self._viewer.layers
 
     def forget_case(self, case_id: str) -> None:
         """Remove every layer of a case."""
         with self._watch.quiet():
+            stack = self._stacks.get(case_id)
+            if stack is not None and stack.get("proposing") is not None:
+                self._overlays.end_preview(stack)
+            self._overlays.forget(case_id)
             self._stacks.forget(case_id)
+        self._watch.soon(self._stacks.let_go)
+
+    def tell_images(self) -> None:
+        """Tell `image_added` of every image of others that is there already."""
+        self._watch.tell_images()
 
     def look_at(self, case: Case) -> None:
         """Make a case's layers the visible ones and its mask the active layer."""
@@ -76,6 +89,7 @@ class NapariCanvas(InHand):
             self._stacks.leave(stack)
             mask = self._mask(stack, seen=True)
             stack.wake()
+            stack.hide(self._hand.hidden)
             self._viewer.layers.selection.active = mask
             self._stacks.arrive(stack)
             self._hand.take_up(stack)
@@ -107,10 +121,8 @@ class NapariCanvas(InHand):
 
     def end_preview(self, case_id: str) -> None:
         """Take them away."""
-        stack = self._stacks.get(case_id)
-        if stack is not None:
-            with self._watch.quiet():
-                self._overlays.end_preview(stack)
+        with self._watch.quiet():
+            self._overlays.end_preview(self._stacks.get(case_id))
 
     def apply(self, case: Case, change: Change) -> None:
         """Change the mask as one undoable step; marks nothing as touched."""
@@ -145,7 +157,9 @@ class NapariCanvas(InHand):
             if self._stacks.current is not stack:
                 stack.asleep = None
                 stack.sleep()
-        if stack is not None and stack.mask is not None and not stack.mask.visible:
+                return
+            self._hide(stack)
+        if not stack.sees("mask"):
             self.set_tool("pan")  # nobody draws into what they do not see
             self.tool_changed.emit("pan")
 
@@ -223,18 +237,6 @@ class NapariCanvas(InHand):
                 step(stack, self._stacks.current is stack)
             yield
 
-    def _mask(self, stack: Stack, *, seen: bool = False) -> MaskLayer:
-        """The mask; made again, from what was drawn, where the user deleted it."""
-        mask = stack.mask
-        if mask is None:
-            mask = making.mask(stack.case)
-            self._watch.follow(stack.case.id, mask)
-            stack.put("mask", mask)
-            seen = seen or self._stacks.current is stack
-            mask.visible = seen and stack.hidden is None and stack.sees("mask")
-            self._overlays.dress(stack)
-        return mask
-
     def _size(self, stack: Stack) -> None:
         self._hand.size(stack, self._navigator.in_slice)
 
@@ -248,5 +250,7 @@ class NapariCanvas(InHand):
 
     def _on_press(self, viewer: Any, event: Any) -> None:
         if viewer.dims.ndisplay == 2 and event.button == 1:
-            self._navigator.point_at(event.position)
+            stack = self._stacks.current
+            display = None if stack is None else stack.case.display
+            self._navigator.point_at(event.position, display)
             self.moved.emit()

@@ -12,11 +12,12 @@ from diffseg.domain import LabelTable
 _NOT_IN_TABLE = (0.6, 0.6, 0.6, 1.0)
 _CLEAR = (0.0, 0.0, 0.0, 0.0)
 
-# Okabe and Ito's palette. Sure voxels of a proposal are rarely doubted ones, so
-# that both ramps may lie on the image at once.
-_DOUBT = ((0.80, 0.47, 0.65), (0.94, 0.89, 0.26))
+# Purples and greens differ in lightness and in blueness, which nearly everybody sees,
+# are no tissue's grey, and far from the orange and blue that structures have here.
+DOUBT = ((0.60, 0.30, 0.80), (0.78, 1.00, 0.72))
+"""Red, green and blue in [0, 1] that the ramp of uncertainty goes through."""
 _BELIEF = ((0.00, 0.45, 0.70), (0.34, 0.71, 0.91))
-CONTOUR_COLORS = ("#56B4E9", "#F0E442", "#D55E00")
+CONTOUR_COLORS = ("#DDA6FF", "#D6009A", "#35D07F")
 """Of the lines around at least 5 %, 50 % and 95 % of the members."""
 
 
@@ -41,8 +42,8 @@ def contour_colormap() -> DirectLabelColormap:
 
 
 def uncertainty_colormap() -> Colormap:
-    """From nothing to purple to yellow."""
-    return _ramp("uncertainty", *_DOUBT)
+    """From nothing to purple to pale green."""
+    return _ramp("uncertainty", *DOUBT)
 
 
 def probability_colormap() -> Colormap:

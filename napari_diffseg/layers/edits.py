@@ -126,6 +126,11 @@ class History:
         ):
             total -= self._done.popleft().nbytes
 
+    def clear(self) -> None:
+        """Forget every step."""
+        self._done.clear()
+        self._undone.clear()
+
     def back(self) -> Step | None:
         """The step to undo now, or None."""
         if not self._done:

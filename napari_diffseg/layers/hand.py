@@ -29,6 +29,8 @@ class Hand:
         Whether masks are shown as lines.
     opacity : float
         Of masks, in [0, 1].
+    hidden : bool
+        Whether all that lies on an image is hidden.
     """
 
     tool: Tool = "pan"
@@ -37,6 +39,7 @@ class Hand:
     three_d: bool = False
     outline: bool = False
     opacity: float = 0.5
+    hidden: bool = False
 
     def note_tool(self, tool: Tool) -> None:
         """The user took another tool, in napari's own controls."""

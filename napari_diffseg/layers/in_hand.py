@@ -8,12 +8,14 @@ from contextlib import contextmanager
 import numpy as np
 from napari.components import ViewerModel
 
+from napari_diffseg.layers import making
 from napari_diffseg.layers.hand import Hand
+from napari_diffseg.layers.mask_layer import MaskLayer
 from napari_diffseg.layers.navigation import Navigator
 from napari_diffseg.layers.overlays import Overlays
 from napari_diffseg.layers.stack import Stack
 from napari_diffseg.layers.stacks import Stacks
-from napari_diffseg.layers.watch import Intents, Watch
+from napari_diffseg.layers.watch import MODES, Intents, Watch
 from napari_diffseg.session import Case
 from napari_diffseg.views import Tool
 
@@ -28,10 +30,11 @@ class InHand(Intents):
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
+        self._silent = False
         self._hand = Hand()
         self._navigator = Navigator(viewer)
         self._stacks = Stacks(viewer, self._navigator)
-        self._watch = Watch(viewer, self, self._stacks.find)
+        self._watch = Watch(viewer, self, self._stacks.find, self._bring_back)
         self._overlays = Overlays(self._hand)
         self.tool_changed.connect(self._hand.note_tool)
         self.label_changed.connect(self._hand.note_label)
@@ -47,13 +50,14 @@ class InHand(Intents):
         self._dress_all()
 
     def set_hidden(self, hidden: bool) -> None:
-        """Hide the current case's mask and all that lies on the image."""
-        self._with_current(lambda stack: stack.hide(hidden))
+        """Hide mask and all that lies on the image, of every case looked at."""
+        self._hand.hidden = hidden
+        self._with_current(self._hide)
 
     def set_tool(self, tool: Tool) -> None:
         """Put a tool into the user's hand."""
         self._hand.tool = tool
-        self._with_current(self._hand.take_up)
+        self._with_current(self._handle)
 
     def set_label(self, value: int) -> None:
         """Paint with this label."""
@@ -62,11 +66,59 @@ class InHand(Intents):
 
     def undo(self) -> None:
         """Undo the last step in the current mask."""
-        self._with_current(Stack.undo)
+        self._with_current(lambda stack: self._mask(stack).undo())
 
     def redo(self) -> None:
         """Do it again."""
-        self._with_current(Stack.redo)
+        self._with_current(lambda stack: self._mask(stack).redo())
+
+    def fall_silent(self) -> None:
+        """Tell nobody anything from here on, and leave the layers to napari."""
+        super().fall_silent()
+        self._silent = True
+
+    def forget_history(self, case: Case) -> None:
+        """Nothing of what was drawn so far can be undone, or done again."""
+        stack = self._stacks.get(case.id)
+        if stack is not None:
+            stack.history.clear()
+
+    def _hide(self, stack: Stack) -> None:
+        stack.hide(self._hand.hidden)
+        # napari gives a layer that is seen again the tool of before.
+        self._hand.take_up(stack)
+
+    def _handle(self, stack: Stack) -> None:
+        """Give the tool to the mask; one that draws makes it the active layer."""
+        mask = self._mask(stack)
+        self._hand.take_up(stack)
+        if self._hand.tool != "pan" and str(mask.mode) != MODES["pan"]:
+            self._viewer.layers.selection.active = mask
+
+    def _mask(self, stack: Stack, *, seen: bool = False) -> MaskLayer:
+        """The mask; made again, from what was drawn, where the user deleted it."""
+        mask = stack.mask
+        if mask is None:
+            mask = making.mask(stack.case, stack.history)
+            self._watch.follow(stack.case.id, mask)
+            stack.put("mask", mask)
+            seen = seen or self._stacks.current is stack
+            mask.visible = seen and stack.hidden is None and stack.sees("mask")
+            self._overlays.dress(stack)
+            self._hand.size(stack, self._navigator.in_slice)
+        return mask
+
+    def _bring_back(self, stack: Stack) -> None:
+        """Make the mask again that the user deleted alone."""
+        if self._silent or stack.mask is not None or stack.get("image") is None:
+            return
+        with self._watch.quiet():
+            mask = self._mask(stack)
+            if self._stacks.current is stack:
+                self._hand.take_up(stack)
+                active = self._viewer.layers.selection.active
+                if active is None or stack.role_of(active) == "image":
+                    self._viewer.layers.selection.active = mask
 
     @contextmanager
     def _acting(self, case: Case) -> Iterator[Stack | None]:

@@ -20,6 +20,7 @@ from napari_diffseg.layers.colours import (
     uncertainty_colormap,
 )
 from napari_diffseg.layers.contours import NestedLines, bands, origin
+from napari_diffseg.layers.edits import History
 from napari_diffseg.layers.mask_layer import MaskLayer
 from napari_diffseg.session import Case
 
@@ -58,6 +59,7 @@ def facts(case: Case, role: str) -> dict[str, Any]:
         "series": source.series_uid,
         "shape": list(grid.shape),
         "affine": grid.affine.matrix.tolist() if grid.has_spacing else None,
+        "sides": grid.has_sides,
         **_origin(case.proposal),
     }
 
@@ -97,11 +99,12 @@ def images(case: Case) -> dict[str, Layer]:
     return made
 
 
-def mask(case: Case) -> MaskLayer:
-    """The editable mask."""
+def mask(case: Case, history: History | None = None) -> MaskLayer:
+    """The editable mask; `history` is what can be undone."""
     layer = MaskLayer(
         case.annotation,
         case.display,
+        history=history,
         colormap=table_colormap(case.table),
         features=table_features(case.table),
         opacity=0.5,
@@ -132,7 +135,7 @@ def map_of(proposal: Proposal, role: str) -> NDArray[Any]:
 
 
 def uncertainty(case: Case, shown: NDArray[Any]) -> Layer:
-    """Doubt in [0, 1], from nothing to yellow; hidden at first."""
+    """Doubt in [0, 1], from nothing to pale green; hidden at first."""
     assert case.proposal is not None
     return Image(
         shown,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -135,6 +137,63 @@ class MaskLayer(Labels):
         # Private, as napari tells of a stroke only when the button is let go: a
         # proposal that comes before must not paint over it, nor an undo mix with it.
         return list(getattr(self, "_staged_history", ()))
+
+    def data_setitem(self, indices: Any, value: Any, refresh: bool = True) -> None:
+        """Set voxels to a label; those that have it already are confirmed.
+
+        Parameters
+        ----------
+        indices : tuple of (n,) int arrays
+            Plane, row and column as shown.
+        value : int or (n,) int array
+        refresh : bool
+            Show it at once.
+        """
+        with self._one_step():
+            same = (self.data[indices] == value) & ~self._touched[indices]
+            if np.any(same):
+                where = tuple(np.asarray(axis)[same] for axis in indices)
+                self._save_history((where, self.data[where], value))
+            super().data_setitem(indices, value, refresh)
+
+    def _apply_mask_to_data(
+        self,
+        data: NDArray[Any],
+        mask: NDArray[np.bool_],
+        new_label: int,
+        volume_slice: tuple[slice, ...],
+    ) -> NDArray[np.bool_] | None:
+        # Private, as napari tells only of voxels whose label changed, and this is
+        # the one place, of brush, polygon and fill, that still knows all of them.
+        # Who paints over a label with the same one has looked and agrees: it must
+        # outlast the next proposal. Such voxels go into the stroke as "1 before, 1
+        # now". Those that are touched already need it no more.
+        with self._one_step():
+            same = mask & (data == new_label) & ~self._touched[volume_slice]
+            if same.any():
+                self._save_history(
+                    self._history_atom_for_mask_paint(
+                        volume_slice, data, same, new_label
+                    )
+                )
+            painted: NDArray[np.bool_] | None = super()._apply_mask_to_data(
+                data, mask, new_label, volume_slice
+            )
+        return painted
+
+    @property
+    def _touched(self) -> NDArray[np.bool_]:
+        """What a person has set, as shown."""
+        return self._display.view(self._annotation.touched)
+
+    @contextmanager
+    def _one_step(self) -> Iterator[None]:
+        """Make one step of what is painted, where no stroke is under way."""
+        if self._block_history:  # to leave `block_history` would end the stroke
+            yield
+        else:
+            with self.block_history():
+                yield
 
     def _on_update(self) -> None:
         self.drawn.emit()

@@ -10,6 +10,7 @@ from napari.components import ViewerModel
 
 from diffseg.domain import Region
 from diffseg.volume import Display
+from napari_diffseg.layers.places import shown_index, snapped, world_point
 from napari_diffseg.layers.stack import Sight
 from napari_diffseg.views import Plane
 
@@ -103,20 +104,25 @@ class Navigator:
         self._viewer.dims.set_point(axes, place)
         self._center(place)
 
-    def point_at(self, world: Sequence[float]) -> None:
-        """Take the place that the user pressed as the one in hand."""
+    def point_at(self, world: Sequence[float], display: Display | None = None) -> None:
+        """Take the voxel that the user pressed as the place in hand."""
         self._focus = tuple(float(value) for value in world)
+        shown = None if display is None else shown_index(display, self._focus)
+        if display is not None and shown is not None:
+            # In its middle: between voxels there are no slices.
+            place = world_point(display, snapped(display, shown))
+            self._focus = (*self._focus[:-3], *place)
 
     def orient(self, display: Display | None) -> None:
         """Put the patient's right where the user expects it.
 
         Only the camera is mirrored, no layer. Not a sagittal slice, which has no
-        left and right, nor a picture without millimetres, nor the view in 3D,
-        where a mirror would show another patient.
+        left and right, nor an image of unknown sides, nor the view in 3D, where a
+        mirror would show another patient.
         """
         displayed = self._viewer.dims.displayed
         seen = len(displayed) == 2 and displayed[-1] - self._lead == _LEFT
-        known = display is not None and display.grid.has_spacing
+        known = display is not None and display.sides_known
         mirrored = known and seen and not self.radiological
         wanted: Any = _MIRRORED if mirrored else _AS_STORED
         camera = self._viewer.scene.camera

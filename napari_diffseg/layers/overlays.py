@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from weakref import ReferenceType, ref
 
 import numpy as np
 from napari.layers import Labels, Layer, Shapes
@@ -28,6 +29,9 @@ _MAPS: dict[str, Callable[[Case, NDArray[Any]], Layer]] = {
     "contours": making.contours,
 }
 
+Ready = tuple[ReferenceType[NDArray[np.uint8]], dict[str, NDArray[Any]]]
+"""Mask of a proposal, and the maps that were computed for it."""
+
 
 class Overlays:
     """Adds, changes and removes what lies on a case's image.
@@ -40,7 +44,7 @@ class Overlays:
 
     def __init__(self, hand: Hand) -> None:
         self._hand = hand
-        self._ready: dict[str, tuple[Proposal, dict[str, NDArray[Any]]]] = {}
+        self._ready: dict[str, Ready] = {}
         self._kept = Kept()
 
     def dress(self, stack: Stack) -> None:
@@ -66,7 +70,16 @@ class Overlays:
 
     def prepare(self, case: Case, proposal: Proposal) -> None:
         """Compute a proposal's maps ahead; in any thread."""
-        self._ready[case.id] = (proposal, making.maps(proposal))
+        maps, ready = making.maps(proposal), self._ready
+
+        def drop(gone: ReferenceType[NDArray[np.uint8]]) -> None:
+            if ready.get(case_id, (None,))[0] is gone:
+                ready.pop(case_id, None)
+
+        case_id = case.id
+        # An answer that was refused or given up goes without a word: its maps go
+        # with it. By its mask, as a noun with slots cannot be referred to weakly.
+        ready[case_id] = (ref(proposal.mask, drop), maps)
 
     @property
     def proposal_steps(self) -> tuple[Callable[[Stack, bool], None], ...]:
@@ -95,10 +108,15 @@ class Overlays:
         self._kept.begin()
         stack.put("proposing", layer)
 
-    def end_preview(self, stack: Stack) -> None:
-        """Take them away."""
-        stack.drop("proposing")
+    def end_preview(self, stack: Stack | None) -> None:
+        """Take them away; also of a case whose layers are gone."""
+        if stack is not None:
+            stack.drop("proposing")
         self._kept.end()
+
+    def forget(self, case_id: str) -> None:
+        """A case goes: drop what was computed ahead for it."""
+        self._ready.pop(case_id, None)
 
     def show_preview(self, stack: Stack, preview: Preview) -> None:
         """Put slices there, unless the user deleted the layer."""
@@ -158,8 +176,10 @@ class Overlays:
             layer.metadata[making.KEY] = making.facts(case, role)
 
     def _data(self, case: Case, role: str, proposal: Proposal) -> NDArray[Any]:
-        of, maps = self._ready.get(case.id, (None, {}))
-        return maps[role] if of is proposal else making.map_of(proposal, role)
+        ready = self._ready.get(case.id)
+        if ready is not None and ready[0]() is proposal.mask:
+            return ready[1][role]
+        return making.map_of(proposal, role)
 
     def _member(self, stack: Stack, proposal: Proposal | None, member: int) -> None:
         assert proposal is not None

@@ -32,6 +32,16 @@ def shown_index(display: Display, world: Sequence[float]) -> Point | None:
     return (float(k), float(j), float(i))
 
 
+def snapped(display: Display, shown: Point) -> Point:
+    """The middle of the voxel at a shown index, or of the nearest in the image."""
+    sizes = display.shown.shape
+    k, j, i = (
+        float(min(max(round(at), 0), size - 1))
+        for at, size in zip(shown, sizes, strict=True)
+    )
+    return (k, j, i)
+
+
 def world_point(display: Display, shown: Point) -> Point:
     """Place in the viewer's last three axes of a shown index."""
     places = zip(shown, display.translate, display.scale, strict=True)
@@ -63,7 +73,7 @@ def ras_words(display: Display, shown: Point) -> tuple[str, str, str] | None:
 
 
 def slice_words(display: Display, shown: Point, axis: int) -> str:
-    """Where a slice lies: ``"P 22.0 mm"``, or its number without millimetres.
+    """Where a slice lies: ``"P 22.0 mm"``, or its number without known sides.
 
     Of an oblique slice it is the place at the cursor.
     """
@@ -75,6 +85,6 @@ def slice_words(display: Display, shown: Point, axis: int) -> str:
 
 def slice_name(display: Display, axis: int) -> str:
     """What slices across a shown axis are called."""
-    if display.grid.has_spacing:
+    if display.sides_known:
         return PLANES[axis].capitalize()
     return ("Plane", "Row", "Column")[axis]

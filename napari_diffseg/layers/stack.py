@@ -10,6 +10,7 @@ from napari.components import LayerList
 from napari.layers import Layer
 
 from napari_diffseg.layers import making
+from napari_diffseg.layers.edits import History
 from napari_diffseg.layers.mask_layer import MaskLayer
 from napari_diffseg.session import Case
 from napari_diffseg.views import Shown
@@ -48,6 +49,8 @@ class Stack:
     case : Case
     layers : LayerList
         The viewer's.
+    history : History
+        What can be undone in the mask; outlives its layer.
     """
 
     case: Case
@@ -57,6 +60,7 @@ class Stack:
     sight: Sight | None = None
     asleep: dict[str, bool] | None = None
     hidden: dict[str, bool] | None = None
+    history: History = field(default_factory=History)
     _made: dict[str, Layer] = field(default_factory=dict)
 
     def get(self, role: str) -> Layer | None:

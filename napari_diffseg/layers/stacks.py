@@ -27,6 +27,7 @@ class Stacks:
         self._navigator = navigator
         self._stacks: dict[str, Stack] = {}
         self._current: Stack | None = None
+        self._left: Stack | None = None  # forgotten just now
 
     @property
     def current(self) -> Stack | None:
@@ -52,18 +53,27 @@ class Stacks:
     def add(self, case: Case) -> Stack:
         """The stack of a case, empty at first."""
         if case.id not in self._stacks:
-            self._stacks[case.id] = Stack(case, self._viewer.layers)
+            stack = self._stacks[case.id] = Stack(case, self._viewer.layers)
+            if self._left is not None and self._left.case is case:
+                # Steps lie on the source's grid, which no way of showing changes.
+                stack.history = self._left.history
+            self._left = None
         return self._stacks[case.id]
 
     def forget(self, case_id: str) -> None:
-        """Remove every layer of a case."""
+        """Remove every layer of a case; shown again at once it can still be undone."""
         stack = self._stacks.pop(case_id, None)
         if stack is None:
             return
+        self._left = stack
         for role, _ in tuple(stack.each()):
             stack.drop(role)
         if self._current is stack:
             self._current = None
+
+    def let_go(self) -> None:
+        """A case that was forgotten is not shown again."""
+        self._left = None
 
     def leave(self, following: Stack) -> None:
         """Hide the case that is looked at, and keep in mind where one looked."""

@@ -124,12 +124,21 @@ class Watch:
         Whose signals are emitted.
     find : callable
         Finds the stack and the role of a layer; None for a layer of others.
+    bring_back : callable
+        Takes a stack of which the user deleted the mask, but not the image.
     """
 
-    def __init__(self, viewer: ViewerModel, intents: Intents, find: Find) -> None:
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        intents: Intents,
+        find: Find,
+        bring_back: Callable[[Stack], None],
+    ) -> None:
         self._viewer = viewer
         self._intents = intents
         self._find = find
+        self._bring_back = bring_back
         self._soon = Soon()
         self._quiet = 0
         self._active: int | None = None  # identity of the layer; napari tells twice
@@ -168,6 +177,8 @@ class Watch:
         stack.forget(role)
         if role == "image":
             self._soon(lambda: self._tell_deleted(stack))
+        elif role == "mask":
+            self._soon(lambda: self._bring_back(stack))
 
     def _tell_deleted(self, stack: Stack) -> None:
         if stack.get("image") is None:
@@ -175,13 +186,27 @@ class Watch:
 
     def _on_inserted(self, event: Any) -> None:
         layer = event.value
-        if self._quiet or not isinstance(layer, Image):
-            return
-        said = layer.metadata.get(KEY)
-        # A copy of one of ours, which napari's "duplicate" makes, is no new image.
-        copied = isinstance(said, dict) and "case" in said
-        if not copied and self._find(layer) is None:
+        if not self._quiet and self._is_foreign(layer):
             self._soon(lambda: self._tell_added(layer))
+
+    def tell_images(self) -> None:
+        """Tell of every image of others that is there already."""
+        for layer in tuple(self._viewer.layers):
+            if self._is_foreign(layer):
+                self._tell_added(layer)
+
+    def soon(self, call: Callable[[], Any]) -> None:
+        """Call a function once the event at hand was dealt with."""
+        self._soon(call)
+
+    def _is_foreign(self, layer: Layer) -> bool:
+        """Whether a layer is an image that is not ours, and no copy of ours."""
+        if not isinstance(layer, Image):
+            return False
+        said = layer.metadata.get(KEY)
+        # napari's "duplicate" makes copies, which are no new images.
+        copied = isinstance(said, dict) and "case" in said
+        return not copied and self._find(layer) is None
 
     def _tell_added(self, layer: Image) -> None:
         if layer in self._viewer.layers:

@@ -52,6 +52,7 @@ def provenance(volume: Volume) -> dict[str, Any]:
         "series": volume.source.series_uid,
         "shape": list(grid.shape),
         "affine": grid.affine.matrix.tolist() if grid.has_spacing else None,
+        "sides": grid.has_sides,
     }
 
 
@@ -101,7 +102,8 @@ def _grid_of(kept: Mapping[str, Any]) -> Grid:
     matrix = kept.get("affine")
     known = matrix is not None
     affine = Affine(np.asarray(matrix, float)) if known else Affine.identity()
-    return Grid((z, y, x), affine, has_spacing=known)
+    sides = bool(kept.get("sides", True))
+    return Grid((z, y, x), affine, has_spacing=known, has_sides=sides)
 
 
 def _plain_source(name: str, grid: Grid) -> Source:

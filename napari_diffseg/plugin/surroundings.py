@@ -7,10 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels
-from qtpy.QtCore import QObject, Qt, QTimer
+from qtpy.QtCore import QObject, Qt
 from qtpy.QtWidgets import QAbstractButton, QDockWidget, QMainWindow, QWidget
 
 from napari_diffseg.layers.letters import OrientationLetters
+from napari_diffseg.plugin.widths import Widths
 from napari_diffseg.session import Busy, Case
 from napari_diffseg.views import Shown
 from napari_diffseg.widgets.keys import Keys
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
     from napari_diffseg.presenters.desk import Desk
     from napari_diffseg.widgets.dock import Dock
 
-PLANES = "DiffSeg planes"
-SETTLE_MS = 200
+PLANES = "Planes"
 
 
 class Surroundings(QObject):
@@ -56,9 +56,7 @@ class Surroundings(QObject):
         self.keys: Keys | None = None
         self._page: KeysPage | None = None
         self._before: Shown = "mask"
-        self._settled = QTimer(self)
-        self._settled.setSingleShot(True)
-        self._settled.timeout.connect(self._share_width)
+        self._widths: Widths | None = None
         self._open = True
         session.current_changed.connect(self._on_current)
         session.case_changed.connect(self._on_changed)
@@ -71,6 +69,7 @@ class Surroundings(QObject):
         self.views.plane_chosen.connect(dock.case.plane_chosen)
         dock.case.radiological_toggled.connect(self.views.set_radiological)
         dock.result.view_chosen.connect(self._on_view)
+        dock.help_requested.connect(self.show_keys)
         self._on_current(session.current)
 
     def place(self) -> None:
@@ -84,9 +83,11 @@ class Surroundings(QObject):
         if docks is not None:
             main, planes, panels = docks
             main.splitDockWidget(planes, panels, Qt.Orientation.Horizontal)
-            self._share_width()
-            # Once more when napari has laid its own docks out.
-            self._settled.start(SETTLE_MS)
+            self._widths = Widths(
+                main,
+                (planes, panels),
+                (self.views.sizeHint().width(), self._dock.sizeHint().width()),
+            )
         self.keys = Keys(self._viewer, self._actions(), self._dock)
 
     def _docks(self) -> tuple[QMainWindow, QDockWidget, QDockWidget] | None:
@@ -97,19 +98,13 @@ class Surroundings(QObject):
             return None
         return main, planes, panels
 
-    def _share_width(self) -> None:
-        docks = self._docks() if self._open else None
-        if docks is not None:
-            main, planes, panels = docks
-            widths = [self.views.sizeHint().width(), self._dock.sizeHint().width()]
-            main.resizeDocks([planes, panels], widths, Qt.Orientation.Horizontal)
-
     def close(self) -> None:
         """Let go of viewer and session."""
         if not self._open:
             return
         self._open = False
-        self._settled.stop()
+        if self._widths is not None:
+            self._widths.stop()
         session, canvas = self._session, self._canvas
         session.current_changed.disconnect(self._on_current)
         session.case_changed.disconnect(self._on_changed)
@@ -166,10 +161,11 @@ class Surroundings(QObject):
             ours = layer.metadata.get("diffseg", {})
             if case is not None and ours.get("case") == case.id:
                 roles.setdefault(str(ours.get("role")), layer)
-        image, mask = roles.get("image"), roles.get("mask")
+        image, mask, lines = (roles.get(r) for r in ("image", "mask", "contours"))
         self.link.follow(
             image if isinstance(image, Image) else None,
             mask if isinstance(mask, Labels) else None,
+            lines if isinstance(lines, Labels) else None,
         )
 
     def _actions(self) -> Mapping[str, Callable[..., Any]]:

@@ -190,6 +190,7 @@ class CasePresenter:
             self._canvas.show_case(case)
             if case.proposal is not None:
                 self._canvas.show_proposal(case)
+            self._apply_window(case)
             self._canvas.look_at(case)
         finally:
             self._showing_anew = False
@@ -201,12 +202,20 @@ class CasePresenter:
             if self._session.case(case.id) is case:
                 self._windows[case.id] = windows
                 self._show_windows()
+                self._apply_window(case)
 
         self._background(
             lambda: windows_of(case),
             found,
             lambda error: self._notices.show(told(error), "error"),
         )
+
+    def _apply_window(self, case: Case) -> None:
+        """Show the chosen range, or the first one, which fits the modality."""
+        windows = self._windows.get(case.id, {})
+        name = self._window.get(case.id, next(iter(windows), ""))
+        if name in windows:
+            self._canvas.set_window(case, *windows[name])
 
     def _on_deleted(self, case_id: str) -> None:
         case = self._session.case(case_id)
@@ -226,11 +235,11 @@ class CasePresenter:
             self._journal.note(case_id)
 
     def _on_added(self, case: Case) -> None:
-        layer, case.layer = case.layer, None
-        if layer is None:
-            self._canvas.show_case(case)
+        layers, case.layers = case.layers, ()
+        if layers:
+            self._canvas.replace_image(case, *layers)
         else:
-            self._canvas.replace_image(case, layer)
+            self._canvas.show_case(case)
         if case.proposal is not None:  # closed before, and open again
             self._canvas.show_proposal(case)
 

@@ -117,4 +117,4 @@ class CorrectPresenter:
     def _show_kept(self) -> None:
         case = self._session.current
         when = self._kept.get(case.id) if case else None
-        self._view.show_saved(f"kept {when:%H:%M:%S}" if when else "")
+        self._view.show_saved(f"saved on disk {when:%H:%M:%S}" if when else "")

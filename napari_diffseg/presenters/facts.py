@@ -50,6 +50,8 @@ def facts_of(case: Case) -> CaseFacts:
         kind=_kind(case),
         warnings=tuple(dict.fromkeys(warnings)),
         needs_spacing=not grid.has_spacing or GIVEN_BY_HAND in volume.warnings,
+        sides_known=case.display.sides_known,
+        has_planes=min(grid.shape) > 1,
     )
 
 
@@ -80,9 +82,12 @@ def _losses(case: Case) -> list[str]:
 
 
 def _orientation(case: Case) -> str:
-    if not case.volume.grid.has_spacing:
-        return "as stored, sides unknown"
-    return f"{case.volume.grid.affine.orientation}, shown radiologically"
+    grid = case.volume.grid
+    if case.display.sides_known:
+        return f"stored as {grid.affine.orientation}"
+    if any(grid.named):
+        return "as stored; only the sides at the edges are known"
+    return "as stored; which side is which is not known"
 
 
 def _kind(case: Case) -> str:

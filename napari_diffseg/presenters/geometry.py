@@ -17,8 +17,8 @@ Spacing = tuple[float, float, float]
 
 GIVEN_BY_HAND = "the spacing was given by hand"
 SIDES_UNKNOWN = (
-    "which side is the patient's left is not known: the letters hold only if the "
-    "image is stored as radiologists look at it"
+    "which side is the patient's left is not known: the image is shown as it is "
+    "stored, without letters"
 )
 _MM = {"mm": 1.0, "millimeter": 1.0, "cm": 10.0, "centimeter": 10.0, "m": 1000.0}
 _MM |= {"meter": 1000.0, "um": 1e-3, "µm": 1e-3, "micrometer": 1e-3, "micron": 1e-3}
@@ -54,7 +54,9 @@ def spaced(volume: Volume, spacing: Spacing, note: str = GIVEN_BY_HAND) -> Volum
     affine = Affine.from_parts((i, j, k), grid.affine.origin, direction)
     notes = [note] + ([] if known else [SIDES_UNKNOWN])
     fresh = [note for note in notes if note not in volume.warnings]
-    new = Grid(grid.shape, affine, has_spacing=True)
+    new = replace(
+        grid, affine=affine, has_spacing=True, has_sides=known and grid.has_sides
+    )
     return replace(volume, grid=new).with_warnings(*fresh)
 
 

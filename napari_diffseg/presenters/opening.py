@@ -9,21 +9,25 @@ from typing import Any
 from diffseg.domain import ImageLabels, LabelTable
 from diffseg.errors import DiffsegError, UserError
 from diffseg.project.annotation import Annotation
+from diffseg.project.facts import Stamp
 from diffseg.project.journal import InUse
 from diffseg.volume import Display, SeriesInfo, Volume, split_paths
 from napari_diffseg.presenters.geometry import ForeignImage, volume_of
-from napari_diffseg.presenters.ports import Background, JournalPort, Result, told
+from napari_diffseg.presenters.ports import Background, JournalPort, told
 from napari_diffseg.presenters.reading import (
     of_files,
     one_folder,
     read_image,
     real_paths,
     series_line,
+    stamps_of,
 )
-from napari_diffseg.session import Busy, Case, Session
+from napari_diffseg.presenters.shelf import Shelf, renew
+from napari_diffseg.presenters.tables import key_of
+from napari_diffseg.presenters.under_way import Key, UnderWay
+from napari_diffseg.session import Case, Session
 from napari_diffseg.views import Canvas, CaseView, Notices
 
-Key = tuple[tuple[str, ...], str | None]
 Then = Callable[[Volume], Any]
 
 
@@ -56,10 +60,10 @@ class Opener:
         self._canvas = canvas
         self._journal = journal
         self._notices = notices
-        self._background = background
-        self._reading: dict[Key, tuple[str, object]] = {}
-        self._busy: Busy | None = None
-        self._shelf: list[Case] = []
+        self._under_way = UnderWay(session, notices, background)
+        self._stamps: dict[tuple[str, ...], tuple[Stamp | None, ...]] = {}
+        self._handed: dict[Key, list[Any]] = {}
+        self._shelf = Shelf()
 
     def open(self, path: str) -> None:
         """Open an image, or look at it where it is open already.
@@ -93,8 +97,12 @@ class Opener:
         Asks which of several series; tells in a notice what goes wrong.
         """
         key = (real_paths(names), series)
-        if key in self._reading:
+        if key in self._under_way:
             return
+
+        def load() -> Volume | tuple[SeriesInfo, ...]:
+            self._stamps[key[0]] = stamps_of(names)  # before: it may change meanwhile
+            return read_image(names, series, frame)
 
         def done(found: Volume | tuple[SeriesInfo, ...]) -> None:
             if isinstance(found, Volume):
@@ -103,17 +111,16 @@ class Opener:
                 self._choose_series(names, found, then)
 
         name = Path(names[0]).name or names[0]
-        self._read(key, name, lambda: read_image(names, series, frame), done)
+        self._under_way.read(key, name, load, done)
 
     def give_up(self) -> None:
         """Leave what is being read, if the window says that it reads."""
-        if self._busy is not None and self._session.busy is self._busy:
+        if self._under_way.told:
             self.stop()
 
     def stop(self) -> None:
         """Forget what is being read; nothing of it will open."""
-        self._reading.clear()
-        self._tell_busy()
+        self._under_way.stop()
 
     def adopt(self, layer: Any) -> None:
         """Make a case of an image layer that something else has opened.
@@ -129,19 +136,28 @@ class Opener:
         if origin.get("source"):
             names, series = split_paths(origin["source"]), origin.get("series")
             there = self.find(names, series)
-            if there is None:
-                self.read(names, lambda v: self._new_case(v, layer), series=series)
-            else:
-                self._replace(there, layer)
+            if there is not None:
+                self._canvas.replace_image(there, layer)
+                self._session.choose(there.id)
+                return
+            # An image of several channels comes as several layers.
+            key = (real_paths(names), series)
+            self._handed.setdefault(key, []).append(layer)
+            self.read(names, lambda v: self._new_case(v, asked=False), series=series)
             return
         key = ((f"layer {id(layer)}",), None)
-        self._read(
+        self._under_way.read(
             key, image.name, lambda: volume_of(image), lambda v: self._adopted(v, layer)
         )
 
     def shelve(self, case: Case) -> None:
         """Keep a closed case: opened again, its mask is as it was."""
-        self._shelf.append(case)
+        self._shelf.put(case)
+
+    def let_go(self, case: Case) -> None:
+        """Keep a closed case no longer: a file of the user's holds its mask."""
+        if self._shelf.drop(case):
+            self._journal.forget(case.id)
 
     def make(
         self,
@@ -149,7 +165,7 @@ class Opener:
         *,
         table: LabelTable | None = None,
         labels: ImageLabels | None = None,
-        layer: object = None,
+        layers: Sequence[object] = (),
         frame: int | None = None,
     ) -> Case:
         """Open a case on a volume that was read, and make it the current one."""
@@ -158,7 +174,8 @@ class Opener:
             display=Display.of(volume.grid),
             annotation=Annotation.empty(volume.shape),
             name=self._session.free_name(volume.name),
-            layer=layer,
+            layers=tuple(layers),
+            stamps=self._stamps_of(volume),
         )
         if labels is not None:
             case.labels = labels
@@ -166,57 +183,66 @@ class Opener:
         if table is not None:
             case.table = table
         elif model is not None:
-            case.table, case.table_model = model.labels, model.id
+            case.table, case.model_table = model.labels, model.labels
+            case.table_model = key_of(model)
         self._keep(case, frame)
         self._session.add(case)
         if case.locked:
             self._notices.show(case.locked, "warning")
         return case
 
-    def _read(
-        self,
-        key: Key,
-        name: str,
-        fn: Callable[[], Result],
-        then: Callable[[Result], Any],
-    ) -> None:
-        """Run `fn` in the background, busy meanwhile; `then` unless given up."""
-        token = object()
-        self._reading[key] = (name, token)
-        self._tell_busy()
+    def _stamps_of(self, volume: Volume) -> tuple[Stamp | None, ...]:
+        names = volume.source.paths
+        return self._stamps.get(real_paths(names)) or stamps_of(names)
 
-        def finished() -> bool:
-            wanted = self._reading.get(key, (name, None))[1] is token
-            if wanted:
-                del self._reading[key]
-                self._tell_busy()
-            return wanted
-
-        def done(result: Result) -> None:
-            if finished():
-                then(result)
-
-        def failed(error: Exception) -> None:
-            if finished():
-                self._notices.show(told(error), "error")
-
-        self._background(fn, done, failed)
-
-    def _new_case(self, volume: Volume, layer: Any = None) -> None:
+    def _new_case(self, volume: Volume, asked: bool = True) -> None:
+        """Open what was read: a user `asked` for it, or layers have come of it."""
         source = volume.source
-        there = self.find(source.paths, source.series_uid)
-        if there is not None and layer is not None:
-            self._replace(there, layer)
-        elif not self._seen(source.paths, source.series_uid):
-            self.make(volume, layer=layer)
+        key = (real_paths(source.paths), source.series_uid)
+        handed = self._handed.pop(key, [])
+        layers = [layer for layer in handed if self._canvas.holds(layer)]
+        if not (asked or layers):
+            return  # they were deleted meanwhile
+        case = self.find(source.paths, source.series_uid)
+        if case is not None:
+            self._session.choose(case.id)
+        else:
+            self._opened(volume, layers)
+            return
+        if layers:
+            self._canvas.replace_image(case, *layers)
 
-    def _replace(self, case: Case, layer: Any) -> None:
-        """Show an open case in place of a layer that is another one of it."""
-        self._canvas.replace_image(case, layer)
-        self._session.choose(case.id)
+    def _opened(self, volume: Volume, layers: Sequence[object]) -> None:
+        source = volume.source
+        shelved = self._shelf.of_files(source.paths, source.series_uid)
+        if shelved is None:
+            self.make(volume, layers=layers)
+            return
+        changed = shelved.stamps != self._stamps_of(volume)
+        if not renew(shelved, volume, self._stamps_of(volume)):
+            case = self.make(volume, layers=layers)
+            self._notices.show(
+                f"{case.name} is another image now than the earlier strokes were "
+                "made on; these are kept, and offered at the next start",
+                "warning",
+            )
+            return
+        self._go_on(shelved, layers)
+        if changed:
+            self._notices.show(
+                f"{shelved.name} has changed on disk; its strokes lie on the image as "
+                "it is now",
+                "warning",
+            )
 
     def _adopted(self, volume: Volume, layer: Any) -> None:
-        case = self.make(volume, layer=layer)
+        if not self._canvas.holds(layer):
+            return  # it was deleted while it was read
+        shelved = self._shelf.of_voxels(volume)
+        if shelved is not None:
+            self._go_on(shelved, (layer,))
+            return
+        case = self.make(volume, layers=(layer,))
         if not volume.grid.has_spacing:
             self._notices.show(
                 f"{case.name} came without millimetres; give the spacing under Case, "
@@ -250,14 +276,18 @@ class Opener:
             self._session.choose(case.id)
             self._notices.show(f"{case.name} is open already")
             return True
-        shelved = of_files(self._shelf, names, series)
-        if shelved is None:
+        shelved = self._shelf.of_files(names, series)
+        if shelved is None or shelved.stamps != stamps_of(names):
             return False
-        self._shelf.remove(shelved)
-        shelved.name = self._session.free_name(shelved.name)
-        self._session.add(shelved)
-        self._notices.show(f"{shelved.name} is open again, with its strokes")
+        self._go_on(shelved)
         return True
+
+    def _go_on(self, case: Case, layers: Sequence[object] = ()) -> None:
+        """Open a closed case again, in place of layers that are others of it."""
+        self._shelf.drop(case)
+        case.name, case.layers = self._session.free_name(case.name), tuple(layers)
+        self._session.add(case)
+        self._notices.show(f"{case.name} is open again, with its strokes")
 
     def _choose_series(
         self, names: Sequence[str], found: tuple[SeriesInfo, ...], then: Then
@@ -265,12 +295,3 @@ class Opener:
         index = self._view.ask_series([series_line(info) for info in found])
         if index is not None:
             self.read(names, then, series=found[index].uid)
-
-    def _tell_busy(self) -> None:
-        now = self._session.busy
-        if now is not None and now is not self._busy:
-            return  # a proposal has the word
-        names = ", ".join(name for name, _ in self._reading.values())
-        self._busy = Busy("", f"reading {names} ...") if names else None
-        if now is not self._busy:
-            self._session.set_busy(self._busy)

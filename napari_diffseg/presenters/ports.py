@@ -163,8 +163,12 @@ class Restored(Protocol):
         """Image-level labels."""
 
     @property
+    def name(self) -> str:
+        """Name of the case."""
+
+    @property
     def paths(self) -> Sequence[str]:
-        """The image's files."""
+        """The image's files; none where it came without one."""
 
     @property
     def frame(self) -> int | None:

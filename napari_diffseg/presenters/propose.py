@@ -18,6 +18,7 @@ from napari_diffseg.presenters.asking import (
     question_for,
     settled,
 )
+from napari_diffseg.presenters.fitness import without_name
 from napari_diffseg.presenters.ports import Background, JournalPort, inline, told
 from napari_diffseg.presenters.reading import check_unchanged
 from napari_diffseg.presenters.run import Run, summary
@@ -126,9 +127,13 @@ class ProposePresenter:
             try:
                 self._start(case, batch)
             except Exception as error:  # whatever it is, the next one is due
-                if self._run is not None and self._run.case is case:
-                    self._end(self._run)
-                self._notices.show(f"{case.name}: {told(error)}", "error")
+                self._fail(case, error)
+
+    def _fail(self, case: Case, error: Exception) -> None:
+        run = self._run
+        if run is not None and run.case is case:
+            self._end(run)
+        self._notices.show(f"{case.name}: {told(error)}", "error")
 
     def _start(self, case: Case, batch: bool) -> None:
         card, settings = self._session.model, self._settings()
@@ -160,7 +165,8 @@ class ProposePresenter:
             return
         self._end(run)
         if isinstance(event, Failed):
-            self._notices.show(f"{run.case.name}: {event.message}", "error")
+            said = without_name(run.case, event.message)
+            self._notices.show(f"{run.case.name}: {said}", "error")
         elif isinstance(event, Stopped):
             self._notices.show(f"{run.case.name}: stopped, the mask is as it was")
         self._next()
@@ -232,7 +238,6 @@ class ProposePresenter:
         case.annotation.proposed = answer.mask
         case.proposal = proposal
         case.proposed_in = run.question.region
-        case.accepted = ()
         run.taken = True
         self._journal.note(case.id)
         self._session.change(case, "proposal")

@@ -1,4 +1,4 @@
-"""After a crash: what an earlier window left behind is offered, and put back."""
+"""What an earlier window left behind, crashed or closed: offered, and put back."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from diffseg.domain import LabelTable
 from diffseg.errors import DiffsegError, UserError
-from diffseg.project.annotation import proposed_change
-from diffseg.volume import Volume
+from diffseg.volume import Grid, Volume
+from napari_diffseg.presenters.geometry import GIVEN_BY_HAND
 from napari_diffseg.presenters.opening import Opener
 from napari_diffseg.presenters.ports import JournalPort, Restored, told
+from napari_diffseg.presenters.tables import key_of
 from napari_diffseg.session import Case, Session
 from napari_diffseg.views import Canvas, Leftover, Notices, RecoverView
 
 
 class RecoverPresenter:
-    """The question after a crash, and its answer.
+    """The question what to do with what was left behind, and its answer.
 
     Parameters
     ----------
@@ -51,6 +51,8 @@ class RecoverPresenter:
         self._journal = journal
         self._notices = notices
         self._now = now
+        self._waiting: list[str] = []
+        session.case_added.connect(self._on_added)
 
     def start(self) -> None:
         """Ask, if there is something to ask; what is not answered stays."""
@@ -75,13 +77,9 @@ class RecoverPresenter:
     def _take_up(self, id: str) -> None:
         """Open the image again, put the mask into it, and only then let go."""
         restored = self._journal.restore(id)
-        for line in restored.warnings:
-            self._notices.show(line, "warning")
         if not restored.paths:
-            raise UserError(
-                "the strokes belong to an image that was no file; they are kept, and "
-                "offered again at the next start"
-            )
+            self._into_layer(restored, id)
+            return
         there = self._opener.find(restored.paths, restored.series)
         if there is not None:
             self._put(there, restored, id)
@@ -95,25 +93,26 @@ class RecoverPresenter:
 
     def _open(self, volume: Volume, restored: Restored, id: str) -> None:
         there = self._opener.find(restored.paths, restored.series)
-        if there is None and volume.shape == restored.values.shape:
+        if there is None:
+            if misfit := _misfit(volume.name, volume.grid, restored):
+                self._notices.show(misfit, "error")
+                return
             if restored.grid.has_spacing and not volume.grid.has_spacing:
                 # The annotator had given it by hand.
                 volume = replace(volume, grid=restored.grid)
+                volume = volume.with_warnings(GIVEN_BY_HAND)
             there = self._opener.make(
                 volume,
                 table=restored.table,
                 labels=restored.labels,
                 frame=restored.frame,
             )
-        if there is None:
-            self._notices.show(_other_size(volume.name), "error")
-            return
         self._put(there, restored, id)
 
     def _put(self, case: Case, restored: Restored, id: str) -> None:
         note = case.annotation
-        if restored.values.shape != note.values.shape:
-            self._notices.show(_other_size(case.name), "error")
+        if misfit := _misfit(case.name, case.volume.grid, restored):
+            self._notices.show(misfit, "error")
             return
         if case.locked:
             return  # told when it was opened; the leftover stays
@@ -125,27 +124,65 @@ class RecoverPresenter:
             )
             return
         case.table, case.labels = restored.table, restored.labels
-        case.table_model = self._model_of(restored.table)
+        self._note_model(case)
         self._journal.replace(case.id, table=case.table, labels=case.labels)
         self._session.change(case, "table")
         self._session.change(case, "labels")
-        self._canvas.show_table(case)
-        change = proposed_change(note, restored.values, replace_touched=True)
-        self._canvas.apply(case, change)
-        note.touched |= restored.touched
+        # In place, and no step of its own: undone and done again, it would be as if
+        # nobody had drawn it.
+        note.values[...] = restored.values
+        note.touched[...] = restored.touched
         note.proposed = restored.proposed
         case.given = _given(restored)
         case.unsaved = True
+        case.edits += 1
+        self._canvas.forget_history(case)
+        self._canvas.show_table(case)
+        if case is self._session.current:
+            self._canvas.look_at(case)
         self._journal.note(case.id)
         self._session.change(case, "mask")
         if self._journal.flush(case.id):
             self._journal.discard(id)
         touched = int(np.count_nonzero(restored.touched))
-        self._notices.show(f"{case.name}: {touched:,} voxels that you drew are back")
+        said = f"{case.name}: {touched:,} voxels that you drew are back"
+        self._notices.show(
+            "; ".join([said, *restored.warnings]),
+            "warning" if restored.warnings else "info",
+        )
 
-    def _model_of(self, table: LabelTable) -> str:
+    def _into_layer(self, restored: Restored, id: str) -> None:
+        """Put a mask onto an image that is no file: open now, or added later."""
+        case = next((x for x in self._session.cases if _is_of(x, restored)), None)
+        if case is not None:
+            self._put(case, restored, id)
+            return
+        if id not in self._waiting:
+            self._waiting.append(id)
+        said = (
+            f"the strokes on {restored.name} belong to an image that was no file: add "
+            "it to the viewer under this name, and they are put there"
+        )
+        raise UserError("; ".join([said, *restored.warnings]))
+
+    def _on_added(self, case: Case) -> None:
+        for id in self._waiting if not case.volume.source.paths else ():
+            try:
+                restored = self._journal.restore(id)
+                if not _is_of(case, restored):
+                    continue
+                self._waiting.remove(id)
+                self._put(case, restored, id)
+            except (DiffsegError, OSError) as error:
+                self._notices.show(told(error), "error")
+            return
+
+    def _note_model(self, case: Case) -> None:
+        """Whose values the table has, as far as that can be told."""
         model = self._session.model
-        return model.id if model is not None and model.labels == table else ""
+        mine = model is not None and model.labels == case.table
+        case.table_model = key_of(model) if mine and model else ""
+        case.model_table = case.table if mine else None
 
 
 def when_text(when: datetime, now: datetime) -> str:
@@ -173,8 +210,22 @@ def _given(restored: Restored) -> NDArray[np.uint8] | None:
     return given
 
 
-def _other_size(name: str) -> str:
+def _is_of(case: Case, restored: Restored) -> bool:
+    """Whether a case's image came without a file, as the mask's did, and fits it."""
+    volume = case.volume
+    same = restored.name in (case.name, volume.name)
+    return same and not volume.source.paths and volume.shape == restored.values.shape
+
+
+def _misfit(name: str, grid: Grid, restored: Restored) -> str:
+    """Why a mask does not lie on an image; "" where it does."""
+    if grid.shape != restored.values.shape:
+        what = "is of another size than"
+    elif not grid.same_as(restored.grid):
+        what = "lies otherwise in space than"
+    else:
+        return ""
     return (
-        f"{name} is of another size than the mask that was kept for it; put the "
-        "image back that it was drawn on (the strokes are kept)"
+        f"{name} {what} the mask that was kept for it; put the image back that it was "
+        "drawn on (the strokes are kept)"
     )

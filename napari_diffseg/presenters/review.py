@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
-from numpy.typing import NDArray
 
-from diffseg.domain import Label, Proposal
-from diffseg.ensemble.places import DoubtfulPlace, doubtful_places, slice_doubts
 from napari_diffseg.presenters.ports import Background, told
+from napari_diffseg.presenters.tour import Center, Tour, around, tour_of, with_earlier
 from napari_diffseg.session import Case, Session
-from napari_diffseg.views import Canvas, Notices, Place, ReviewView
+from napari_diffseg.views import Canvas, Notices, ReviewView
 
-_APART_MM = 8.0
-
-
-@dataclass(slots=True, eq=False)
-class Tour:
-    """The places of one proposal and how far the annotator has come."""
-
-    proposal: Proposal
-    places: tuple[Place, ...]
-    doubts: tuple[NDArray[np.float32], ...]  # along each axis of the source
-    index: int = 0
-    started: bool = field(default=False)
+_NOTHING = "No doubtful places: the model is sure of its mask"
+_ABSENT = "Nothing was found, so there are no doubtful places"
+_OBLIQUE_DEG = 0.5
+_PLANES = {
+    "S": "axial", "I": "axial", "A": "coronal", "P": "coronal",
+    "L": "sagittal", "R": "sagittal",
+}  # fmt: skip
 
 
 class ReviewPresenter:
@@ -54,11 +45,14 @@ class ReviewPresenter:
         self._notices = notices
         self._background = background
         self._tours: dict[str, Tour] = {}
+        # What the mask held at each place that was accepted, by case.
+        self._accepted: dict[str, dict[Center, bytes]] = {}
         view.next_requested.connect(self.next)
         view.previous_requested.connect(self.previous)
         view.accept_requested.connect(self.accept)
         view.slice_chosen.connect(self.go_to_slice)
         canvas.moved.connect(self._show_strip)
+        canvas.edited.connect(self._on_edited)
         session.case_added.connect(self._on_added)
         session.current_changed.connect(self._on_current)
         session.case_changed.connect(self._on_changed)
@@ -66,12 +60,27 @@ class ReviewPresenter:
         self._show()
 
     def next(self) -> None:
-        """Look at the next place; the first one at first."""
-        self._step(1)
+        """Look at the next open place; the first one at first."""
+        case, tour = self._at_hand()
+        if case is None or tour is None or not tour.places:
+            return
+        if tour.started or tour.places[tour.index].center in case.accepted:
+            ahead = _open_ahead(case, tour)
+            if ahead is None:
+                return  # what was accepted can still be seen, going back
+            tour.index = ahead
+        tour.started = True
+        self._look(case, tour)
 
     def previous(self) -> None:
-        """Look at the place before."""
-        self._step(-1)
+        """Look at the place before, accepted or not."""
+        case, tour = self._at_hand()
+        if case is None or tour is None or not tour.places:
+            return
+        if tour.started:
+            tour.index = (tour.index - 1) % len(tour.places)
+        tour.started = True
+        self._look(case, tour)
 
     def accept(self) -> None:
         """Note that the place at hand is right now, and go to the next open one.
@@ -82,21 +91,19 @@ class ReviewPresenter:
         if case is None or tour is None or not tour.places:
             return
         if not tour.started:
-            self._step(1)
+            self.next()
             return
         center = tour.places[tour.index].center
         if center not in case.accepted:
             case.accepted = (*case.accepted, center)
+            self._note_accepted(case)
             self._session.change(case, "reviewed")
-        count = len(tour.places)
-        ahead = [(tour.index + step) % count for step in range(1, count)]
-        still = [i for i in ahead if tour.places[i].center not in case.accepted]
-        if still:
-            tour.index = still[0]
+        ahead = _open_ahead(case, tour)
+        if ahead is not None:
+            tour.index = ahead
             self._look(case, tour)
         else:
-            self._show()
-            self._notices.show(f"{case.name}: every doubtful place was accepted")
+            self._show(at_end=True)
 
     def go_to_slice(self, shown: int) -> None:
         """Look at a slice, as shown, where it is most doubtful."""
@@ -122,15 +129,6 @@ class ReviewPresenter:
         case = self._session.current
         return case, self._tours.get(case.id) if case else None
 
-    def _step(self, by: int) -> None:
-        case, tour = self._at_hand()
-        if case is None or tour is None or not tour.places:
-            return
-        if tour.started:
-            tour.index = (tour.index + by) % len(tour.places)
-        tour.started = True
-        self._look(case, tour)
-
     def _look(self, case: Case, tour: Tour) -> None:
         self._canvas.go_to(case, tour.places[tour.index].center)
         self._show()
@@ -139,23 +137,43 @@ class ReviewPresenter:
         self._show()
 
     def _on_added(self, case: Case) -> None:
+        self._note_accepted(case)
         if case.proposal is not None:  # closed before, and open again
             self._look_for_places(case)
 
     def _on_removed(self, case: Case) -> None:
         self._tours.pop(case.id, None)
+        self._accepted.pop(case.id, None)
+
+    def _on_edited(self, case_id: str) -> None:
+        """What a person draws at a place does not open it again."""
+        case = self._session.case(case_id)
+        if case is not None:
+            self._note_accepted(case)
+
+    def _note_accepted(self, case: Case) -> None:
+        values = case.annotation.values
+        self._accepted[case.id] = {one: around(values, one) for one in case.accepted}
+
+    def _forget_changed(self, case: Case) -> None:
+        """Open those places again at which a proposal has changed the mask."""
+        before, values = self._accepted.get(case.id, {}), case.annotation.values
+        case.accepted = tuple(
+            center for center, held in before.items() if around(values, center) == held
+        )
+        self._note_accepted(case)
 
     def _on_changed(self, case: Case, aspect: str) -> None:
         if aspect == "proposal":
-            self._tours.pop(case.id, None)
-            case.accepted = ()
-            self._look_for_places(case)
+            earlier = self._tours.pop(case.id, None)
+            self._forget_changed(case)
+            self._look_for_places(case, earlier)
         elif aspect == "geometry" and case.id not in self._tours:
             self._look_for_places(case)
         if case is self._session.current and aspect in ("proposal", "reviewed"):
             self._show()
 
-    def _look_for_places(self, case: Case) -> None:
+    def _look_for_places(self, case: Case, earlier: Tour | None = None) -> None:
         proposal = case.proposal
         if proposal is None:
             return
@@ -168,21 +186,23 @@ class ReviewPresenter:
                     self._show()
 
         self._background(
-            lambda: tour_of(proposal, names),
+            lambda: with_earlier(tour_of(proposal, names), earlier),
             done,
             lambda error: self._notices.show(
                 f"doubtful places were not found: {told(error)}", "warning"
             ),
         )
 
-    def _show(self) -> None:
+    def _show(self, at_end: bool = False) -> None:
         case, tour = self._at_hand()
         if case is None or tour is None or not tour.places:
-            self._view.show_place(None, 0, 0, 0)
+            self._view.show_place(None, 0, 0, 0, told=_why_none(tour))
         else:
             place, total = tour.places[tour.index], len(tour.places)
             seen = sum(one.center in case.accepted for one in tour.places)
-            self._view.show_place(place, tour.index, total, seen)
+            accepted = place.center in case.accepted
+            shown = None if at_end or (seen == total and not tour.started) else place
+            self._view.show_place(shown, tour.index, total, seen, accepted=accepted)
         self._show_strip()
 
     def _show_strip(self) -> None:
@@ -192,68 +212,52 @@ class ReviewPresenter:
             return
         axis, index = _slice_at_hand(case, self._canvas)
         doubts = tour.doubts[axis]
-        flip = _flips(case, axis)
-        here = len(doubts) - 1 - index if flip else index
-        self._view.show_strip(doubts[::-1].copy() if flip else doubts, here)
-
-
-def tour_of(proposal: Proposal, names: dict[int, str]) -> Tour:
-    """Find a proposal's places, told in words, and the doubt of its slices.
-
-    Parameters
-    ----------
-    names : dict
-        What the annotator calls each mask value.
-    """
-    table, grid = proposal.labels, proposal.grid
-    labels = table.labels
-    classes = np.zeros(proposal.mask.shape, np.uint8)
-    for index, label in enumerate(labels, start=1):
-        classes[proposal.mask == label.value] = index
-    found = doubtful_places(
-        proposal.uncertainty,
-        proposal.probability,
-        classes,
-        grid.spacing_zyx if grid.has_spacing else (1.0, 1.0, 1.0),
-        apart=_APART_MM,
-    )
-    places = tuple(
-        Place(
-            center=one.center,
-            reason=_reason(one, labels, names, grid.voxel_ml),
-            structure=names.get(labels[one.index].value, labels[one.index].name),
-            score=one.score,
+        here = _flipped(case, axis, index)
+        self._view.show_strip(
+            doubts[::-1].copy() if _flips(case, axis) else doubts,
+            here,
+            title=f"doubt by {_plane_word(case, axis)}",
+            where=_where(case, axis, here),
+            marks=tuple(
+                (_flipped(case, axis, one.center[axis]), one.center in case.accepted)
+                for one in tour.places
+            ),
         )
-        for one in found
-    )
-    doubts = tuple(
-        slice_doubts(proposal.uncertainty, proposal.mask, axis) for axis in range(3)
-    )
-    return Tour(proposal, places, doubts)
 
 
-def _reason(
-    place: DoubtfulPlace,
-    labels: tuple[Label, ...],
-    names: dict[int, str],
-    voxel_ml: float | None,
-) -> str:
-    def name(index: int) -> str:
-        return names.get(labels[index].value, labels[index].name)
+def _open_ahead(case: Case, tour: Tour) -> int | None:
+    """The next place after the one at hand that was not accepted; None without."""
+    count = len(tour.places)
+    ahead = ((tour.index + step) % count for step in range(1, count + 1))
+    return next((i for i in ahead if tour.places[i].center not in case.accepted), None)
 
-    own = name(place.index)
-    others = [name(index) for index in place.neighbours if index != place.index]
-    if not place.neighbours:
-        where = f"some members see {own} here, the mask does not"
-    elif place.index not in place.neighbours:
-        where = f"some members see {own} beside {' and '.join(others)}"
-    elif others:
-        where = f"members disagree where {own} meets {' and '.join(others)}"
-    else:
-        where = f"members disagree at the border of {own}"
-    if voxel_ml is None:
-        return f"{where}, {place.voxels:,} voxels in doubt"
-    return f"{where}, {place.voxels * voxel_ml:.2g} ml in doubt"
+
+def _why_none(tour: Tour | None) -> str:
+    if tour is None:
+        return ""
+    return _NOTHING if tour.proposal.mask.any() else _ABSENT
+
+
+def _plane_word(case: Case, axis: int) -> str:
+    """What slices along an axis of the source are called."""
+    letter = case.display.letters[case.display.turn.axes.index(axis)]
+    return f"{_PLANES[letter]} slice" if letter in _PLANES else "slice"
+
+
+def _where(case: Case, axis: int, here: int) -> str:
+    """Where a shown slice lies, as the canvas writes it; "" for its number.
+
+    Millimetres of an oblique slice differ within it, so it has none.
+    """
+    display, at = case.display, case.display.turn.axes.index(axis)
+    shown = [0.0, 0.0, 0.0]
+    shown[at] = float(here)
+    ras = display.to_ras(shown)
+    if ras is None or display.oblique_deg > _OBLIQUE_DEG:
+        return ""
+    side = "LPI".index(display.letters[at])
+    value = ras[side]
+    return f"{('RL', 'AP', 'SI')[side][value < 0]} {abs(value):.1f} mm"
 
 
 def _slice_at_hand(case: Case, canvas: Canvas) -> tuple[int, int]:

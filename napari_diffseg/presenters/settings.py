@@ -8,6 +8,7 @@ from diffseg.domain import ModelCard
 from diffseg.engine.events import Event, Failed, Job, Plan, Planned
 from diffseg.errors import DiffsegError, UserError
 from napari_diffseg.presenters.asking import Settings, question_for, scope_note
+from napari_diffseg.presenters.fitness import check_fit, doubts_of, without_name
 from napari_diffseg.presenters.ports import Later
 from napari_diffseg.session import Busy, Case, Session
 from napari_diffseg.views import Canvas, ProposeView, Runner, Scope, Ticket
@@ -136,6 +137,9 @@ class SettingsPresenter:
             self._view.set_ready(False, str(error))
         else:
             self._view.set_ready(True, "")
+        case, card = self._session.current, self._session.model
+        doubts = doubts_of(case, card) if case is not None and card is not None else ()
+        self._view.show_doubts(doubts)
 
     def _job(self) -> Job:
         case, card = self._session.current, self._session.model
@@ -145,6 +149,7 @@ class SettingsPresenter:
             raise UserError("choose a model first")
         if case.locked:
             raise UserError(case.locked)
+        check_fit(case, card, whole=self._scope != "region")
         question = question_for(case, card, self._settings, self._canvas)
         return Job(self._session.model_name, question.request, self._session.device)
 
@@ -181,7 +186,9 @@ class SettingsPresenter:
             self._view.set_plan(plan_text(event.plan))
         elif isinstance(event, Failed):
             self._ticket = None
-            self._view.set_plan(f"no estimate: {event.message}")
+            case = self._session.current
+            why = without_name(case, event.message) if case else event.message
+            self._view.set_plan(f"no estimate: {why}")
 
 
 def plan_text(plan: Plan) -> str:

@@ -58,8 +58,8 @@ class Canvas(Protocol):
     def show_case(self, case: Case) -> None:
         """Add the image and its editable mask, and look at it."""
 
-    def replace_image(self, case: Case, layer: Any) -> None:
-        """Show a case in place of the image layer that it was made of."""
+    def replace_image(self, case: Case, *layers: Any) -> None:
+        """Show a case in place of the image layers that it was made of."""
 
     def forget_case(self, case_id: str) -> None:
         """Remove every layer of a case."""
@@ -71,7 +71,7 @@ class Canvas(Protocol):
         """Give the mask the names and colours of the case's table."""
 
     def forget_history(self, case: Case) -> None:
-        """Forget what can be undone and done again, and show the mask as it is."""
+        """Nothing of what was drawn so far can be undone, or done again."""
 
     def tell_images(self) -> None:
         """Tell of each image layer that is no case's as if it were just added."""

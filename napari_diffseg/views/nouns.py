@@ -31,10 +31,12 @@ class CaseFacts:
     path: str
     size: str  # "182 x 218 x 182 voxels"
     spacing: str  # "1 x 1 x 1 mm" or "no millimetres"
-    orientation: str  # "RAS, shown radiologically"
+    orientation: str  # "stored as RAS", or why it is not known
     kind: str  # "NIfTI, MR"
     warnings: tuple[str, ...] = ()
     needs_spacing: bool = False
+    sides_known: bool = True  # whether planes and sides have the patient's names
+    has_planes: bool = True  # False for a single picture
 
 
 @dataclass(frozen=True, slots=True)

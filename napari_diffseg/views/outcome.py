@@ -64,12 +64,34 @@ class ReviewView(Protocol):
         """No argument."""
 
     def show_place(
-        self, place: Place | None, index: int, total: int, seen: int
+        self,
+        place: Place | None,
+        index: int,
+        total: int,
+        seen: int,
+        *,
+        accepted: bool = False,
+        told: str = "",
     ) -> None:
-        """Show the place at hand, or that there is none."""
+        """Show the place at hand, or that there is none.
 
-    def show_strip(self, doubts: NDArray[np.float32], here: int) -> None:
-        """Show the doubt of each slice (shown order) in [0, 1], and where we are."""
+        `accepted`: it was looked at already. `told`: why a proposal has no places.
+        """
+
+    def show_strip(
+        self,
+        doubts: NDArray[np.float32],
+        here: int,
+        *,
+        title: str = "",
+        where: str = "",
+        marks: Sequence[tuple[int, bool]] = (),
+    ) -> None:
+        """Show the doubt of each slice (shown order) in [0, 1], and where we are.
+
+        `title` names the plot, `where` the slice at hand in millimetres; `marks`
+        are the slices of the places, and whether each was accepted.
+        """
 
     @property
     def slice_chosen(self) -> Intent:
@@ -113,7 +135,7 @@ class CorrectView(Protocol):
         """Whether the mask can be edited, and if not why."""
 
     def show_saved(self, text: str) -> None:
-        """Show when strokes were last kept on disk ("kept 14:03:22")."""
+        """Show when strokes were last saved on disk ("saved on disk 14:03:22")."""
 
 
 class ExportView(Protocol):

@@ -155,6 +155,9 @@ class ProposeView(Protocol):
     def set_ready(self, ready: bool, why_not: str) -> None:
         """Whether a run can start, and if not what to do first."""
 
+    def show_doubts(self, lines: Sequence[str]) -> None:
+        """Show what makes a run doubtful, though it can start; () for nothing."""
+
     def set_plan(self, text: str) -> None:
         """Show the estimate ("about 7 s, 1.1 GB"), or ""."""
 

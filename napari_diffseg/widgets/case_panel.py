@@ -15,6 +15,7 @@ from napari_diffseg.widgets.parts import (
     Line,
     box,
     button,
+    enable,
     fill_combo,
     named,
     narrow,
@@ -32,6 +33,9 @@ _PLANES = (
     ("coronal", "Coronal", "Look at the patient from the front"),
     ("sagittal", "Sagittal", "Look at the patient from the side"),
 )
+_HABIT = "Radiological habit: the patient's right on the left of the screen"
+_NO_SIDES = "Shown as stored: which side is which is not known"
+_NO_PLANES = "A single picture has no other planes"
 _EMPTY = "Open an image, or drop one into the window."
 _FILES = (
     "Medical images (*.nii *.nii.gz *.nrrd *.nhdr *.mha *.mhd *.dcm *.png *.tif "
@@ -92,11 +96,12 @@ class CasePanel(Panel):
 
     def _build_display(self) -> None:
         self._planes = Segmented(self.handle("plane"), _PLANES)
-        self._planes.show_current("axial")
+        self._plane: Plane = "axial"
+        self._sides = self._habit = True
         self._radiological = named(
             QCheckBox("Patient's right on the left"),
             self.handle("radiological"),
-            "Radiological habit: the patient's right on the left of the screen",
+            _HABIT,
         )
         self._radiological.setChecked(True)
         self._windows = narrow(
@@ -128,11 +133,15 @@ class CasePanel(Panel):
         self._close.clicked.connect(lambda: self.close_requested.emit())
         self._mask.clicked.connect(self._ask_mask)
         self._planes.chosen.connect(self.plane_chosen)
-        self._radiological.toggled.connect(self.radiological_toggled)
+        self._radiological.toggled.connect(self._choose_habit)
         self._windows.activated.connect(
             lambda index: self.window_chosen.emit(self._windows.itemData(index))
         )
         self._spacing.given.connect(self.spacing_given)
+
+    def _choose_habit(self, radiological: bool) -> None:
+        self._habit = radiological
+        self.radiological_toggled.emit(radiological)
 
     def _ask(self, path: str) -> None:
         if path:
@@ -170,12 +179,24 @@ class CasePanel(Panel):
         for part in (self._facts, self._display):
             part.setVisible(there)
         self._spacing.setVisible(facts is not None and facts.needs_spacing)
+        self._offer_display(facts)
         self._empty.say("" if there else _EMPTY)
         # With nothing open, opening is the one next thing to do.
         mark(self._open, "primary", not there)
         with quietly(self._path):
             self._path.setText(facts.path if facts else "")
             self._path.setCursorPosition(len(self._path.text()))
+
+    def _offer_display(self, facts: CaseFacts | None) -> None:
+        """Planes and sides only where they have a meaning; else say why not."""
+        sides = facts is None or facts.sides_known
+        several = facts is None or facts.has_planes
+        keys = [key for key, _, _ in _PLANES] if sides and several else []
+        self._planes.offer(keys, _NO_SIDES if several else _NO_PLANES)
+        self._sides = sides
+        self.set_plane(self._plane)
+        self.set_radiological(self._habit)
+        enable(self._radiological, sides, _HABIT, _NO_SIDES)
 
     def set_windows(self, names: Sequence[str], current: str | None) -> None:
         """List the window/level presets that fit the current case."""
@@ -184,12 +205,15 @@ class CasePanel(Panel):
 
     def set_plane(self, plane: Plane) -> None:
         """Show the plane that is looked at without telling an intent."""
-        self._planes.show_current(plane)
+        self._plane = plane
+        self._planes.show_current(plane if self._sides else "")
 
     def set_radiological(self, radiological: bool) -> None:
         """Show the side's habit without telling an intent."""
+        self._habit = radiological
         with quietly(self._radiological):
-            self._radiological.setChecked(radiological)
+            # Unknown sides are on neither side: a tick would promise one.
+            self._radiological.setChecked(radiological and self._sides)
 
     def ask_series(self, lines: Sequence[str]) -> int | None:
         """Ask which DICOM series to open; None if the user gave up."""

@@ -100,5 +100,5 @@ class CorrectPanel(Panel):
         self._why.say("" if enabled else why_not)
 
     def show_saved(self, text: str) -> None:
-        """Show when strokes were last kept on disk ("kept 14:03:22")."""
+        """Show when strokes were last saved on disk ("saved on disk 14:03:22")."""
         self._saved.say(text)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QSize, Qt, QTimer
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
+    QHBoxLayout,
     QLabel,
     QScrollArea,
     QSizePolicy,
@@ -22,7 +23,7 @@ from napari_diffseg.widgets.labels_panel import LabelsPanel
 from napari_diffseg.widgets.model_panel import ModelPanel
 from napari_diffseg.widgets.notices import NoticeBoard, NoticeStrip
 from napari_diffseg.widgets.panel import Panel
-from napari_diffseg.widgets.parts import UNIT, WheelGuard, hairline
+from napari_diffseg.widgets.parts import UNIT, WheelGuard, button, hairline, row
 from napari_diffseg.widgets.propose_panel import ProposePanel
 from napari_diffseg.widgets.recover import Recover
 from napari_diffseg.widgets.result_panel import ResultPanel
@@ -41,6 +42,8 @@ class Dock(QWidget):
     ----------
     parent : QWidget, optional
     """
+
+    help_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -68,7 +71,7 @@ class Dock(QWidget):
         whole.addWidget(self._strip)
         whole.addWidget(self._area, 1)
         whole.addWidget(hairline())
-        whole.addWidget(_footer())
+        whole.addLayout(self._footer())
         self.setMinimumWidth(_LEAST_WIDTH)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.setAcceptDrops(True)
@@ -108,6 +111,15 @@ class Dock(QWidget):
         area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         area.setWidget(content)
         return area
+
+    def _footer(self) -> QHBoxLayout:
+        help_ = button("diffseg.help.show", "?", "Show every key. Key: ?")
+        help_.setAccessibleName("Keys")
+        help_.setProperty("link", True)
+        help_.clicked.connect(lambda: self.help_requested.emit())
+        line = row(_notice(), 1, help_)
+        line.setContentsMargins(0, 0, UNIT, 0)
+        return line
 
     def sizeHint(self) -> QSize:
         """360 px wide."""
@@ -152,7 +164,7 @@ class Dock(QWidget):
         event.acceptProposedAction()
 
 
-def _footer() -> QLabel:
+def _notice() -> QLabel:
     footer = QLabel(_FOOTER)
     footer.setObjectName("diffseg.footer")
     footer.setProperty("role", "quiet")

@@ -77,8 +77,8 @@ KEYS: tuple[Key, ...] = (
     Key("Shift-C", "coronal", "Show coronal slices", VIEW),
     Key("Shift-S", "sagittal", "Show sagittal slices", VIEW),
     Key("Shift-O", "outline", "Outline or fill the mask", VIEW),
-    Key("Shift-R", "radiological", "Swap left and right", VIEW),
-    Key("?", "help", "Show these keys", VIEW, "diffseg.help.keys", shortcut=True),
+    Key("Shift-R", "radiological", "Radiological or neurological view", VIEW),
+    Key("?", "help", "Show these keys", VIEW, "diffseg.help.show", shortcut=True),
 )
 """Every key of ours, in the order they are listed."""
 

@@ -31,7 +31,8 @@ class Legend(QWidget):
         """Explain what is shown."""
         self._shown = shown
         tips = {
-            "contours": "Lines that 5 %, 50 % and 95 % probability run along",
+            "contours": "Lines that 5 %, 50 % and 95 % probability run along; "
+            "dashes of several colours where they run together",
             "uncertainty": "Predictive entropy: 0 where members agree, 1 at most",
         }
         self.setToolTip(tips.get(shown, ""))

@@ -56,16 +56,28 @@ class Link:
         self._on_plane()
         self._start_afresh()
 
-    def follow(self, image: Image | None, mask: Labels | None) -> None:
-        """Take window, outline, opacity and visibility from a case's layers."""
+    def follow(
+        self, image: Image | None, mask: Labels | None, lines: Labels | None = None
+    ) -> None:
+        """Take window, outline, opacity and visibility from a case's layers.
+
+        `lines` is its layer of contours, shown in place of the mask while seen.
+        """
         self._let_go()
         if image is not None:
             self._connect(image.events.contrast_limits, lambda: self._window(image))
             self._window(image)
         if mask is not None:
             for name in ("contour", "opacity", "visible"):
-                self._connect(getattr(mask.events, name), lambda: self._look(mask))
-            self._look(mask)
+                self._connect(
+                    getattr(mask.events, name), lambda: self._look(mask, lines)
+                )
+            if lines is not None:
+                for name in ("visible", "data"):
+                    self._connect(
+                        getattr(lines.events, name), lambda: self._look(mask, lines)
+                    )
+            self._look(mask, lines)
 
     def close(self) -> None:
         """Let go of viewer and views."""
@@ -95,10 +107,12 @@ class Link:
         low, high = image.contrast_limits
         self._views.set_window(float(low), float(high))
 
-    def _look(self, mask: Labels) -> None:
+    def _look(self, mask: Labels, lines: Labels | None) -> None:
+        levels = lines.data if lines is not None and lines.visible else None
+        self._views.set_contours(levels)
         self._views.set_outline(mask.contour > 0)
         self._views.set_opacity(float(mask.opacity))
-        self._views.set_hidden(not mask.visible)
+        self._views.set_hidden(not mask.visible and levels is None)
 
     def _want(self, plane: float, row: float, column: float) -> None:
         self._wanted = (plane, row, column)

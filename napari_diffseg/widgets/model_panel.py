@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QComboBox
 from diffseg.domain import ModelCard
 from diffseg.engine.events import Machine
 from napari_diffseg.views import ModelChoice
+from napari_diffseg.widgets.brief import Choice
 from napari_diffseg.widgets.card_dialog import CardDialog
 from napari_diffseg.widgets.panel import Panel
 from napari_diffseg.widgets.parts import (
@@ -27,6 +28,7 @@ from napari_diffseg.widgets.parts import (
 
 _GIB = 2**30
 _CARD_TIP = "Read what the model is for, what it was trained on and how good it is"
+_MODELS_TIP = "Models that are installed"
 _NO_MODEL = "Choose a model first"
 _DEVICES = (
     ("auto", "Automatic"),
@@ -46,9 +48,7 @@ class ModelPanel(Panel):
         super().__init__("model", "Model", "What proposes, and where it runs")
         self._card: ModelCard | None = None
         self._dialog: CardDialog | None = None
-        self._models = narrow(
-            named(QComboBox(), self.handle("choice"), "Models that are installed")
-        )
+        self._models = named(Choice(), self.handle("choice"), _MODELS_TIP)
         self._models.setPlaceholderText("Choose a model")
         self._licence = Line("", handle=self.handle("licence"))
         self._open = button(self.handle("card"), "Card…", _CARD_TIP)
@@ -69,6 +69,7 @@ class ModelPanel(Panel):
         self._models.activated.connect(
             lambda index: self.model_chosen.emit(self._models.itemData(index))
         )
+        self._models.currentIndexChanged.connect(lambda _: self._show_whole())
         self._device.activated.connect(
             lambda index: self.device_chosen.emit(self._device.itemData(index))
         )
@@ -79,6 +80,12 @@ class ModelPanel(Panel):
     def set_models(self, choices: Sequence[ModelChoice], current: str) -> None:
         """List the models."""
         fill_combo(self._models, [(c.name, c.title) for c in choices], current)
+        self._show_whole()
+
+    def _show_whole(self) -> None:
+        """Tell the chosen model's whole name where it may be cut."""
+        name = self._models.currentText()
+        self._models.setToolTip(f"{name}. {_MODELS_TIP}" if name else _MODELS_TIP)
 
     def show_card(self, card: ModelCard | None) -> None:
         """Show the licence; the rest stands in the card that can be opened."""

@@ -6,8 +6,9 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from napari_diffseg.views import Severity
+from napari_diffseg.widgets.brief import Brief
 from napari_diffseg.widgets.icons import IconButton
-from napari_diffseg.widgets.parts import UNIT, Line, button, row
+from napari_diffseg.widgets.parts import UNIT, button, row
 
 _SHOWN = 2
 _KEPT = 20
@@ -22,7 +23,7 @@ class Notice(QFrame):
         self.text, self.severity = text, severity
         self.setProperty("notice", severity)
         self.setAccessibleName(f"{_WORDS[severity]}: {text}")
-        self._line = Line(text, role="plain")
+        self._line = Brief(text, role="plain")
         self.close_button = IconButton("", "close", "Take this line away", flat=True)
         line = row(self._line, self.close_button)
         line.setContentsMargins(UNIT, 4, 4, 4)

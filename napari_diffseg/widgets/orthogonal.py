@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
 from qtpy.QtCore import QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QBoxLayout, QLabel, QWidget
 
 from diffseg.volume.windows import auto_window
+from napari_diffseg.layers.places import snapped
 from napari_diffseg.session import Case
 from napari_diffseg.views import Plane
-from napari_diffseg.widgets.panes import PlanePane, Plate
+from napari_diffseg.widgets.panes import PlanePane
 from napari_diffseg.widgets.pictures import Look
+from napari_diffseg.widgets.plate import Plate
 
 _EMPTY = "The other planes of an image appear here."
 _SINGLE = "A single slice: it has no other planes."
@@ -90,7 +94,7 @@ class OrthogonalViews(QWidget):
         for pane in self.panes:
             pane.show_plate(plate)
         if case is not None:
-            k, j, i = ((size - 1) / 2 for size in case.display.shown.shape)
+            k, j, i = ((size - 1) // 2 for size in case.display.shown.shape)
             self.set_cursor((k, j, i))
             window = auto_window(case.volume.data[0])
             self.set_window(window.low, window.high)
@@ -98,14 +102,9 @@ class OrthogonalViews(QWidget):
         self.case_shown.emit()
 
     def set_cursor(self, shown_index: tuple[float, float, float]) -> None:
-        """Show the slices at a shown index (plane, row, column); tells no intent."""
+        """Show the slices at the voxel of a shown index; tells no intent."""
         if self._case is not None:
-            sizes = self._case.display.shown.shape
-            k, j, i = (
-                min(max(float(at), 0.0), size - 1.0)
-                for at, size in zip(shown_index, sizes, strict=True)
-            )
-            shown_index = (k, j, i)
+            shown_index = snapped(self._case.display, shown_index)
         self._cursor = shown_index
         for pane in self.panes:
             pane.set_cursor(shown_index)
@@ -133,6 +132,19 @@ class OrthogonalViews(QWidget):
     def set_uncertainty(self, shown: bool) -> None:
         """Lay the latest proposal's uncertainty on the image."""
         self._set_look(replace(self._look, uncertainty=shown))
+
+    def set_contours(self, levels: NDArray[np.uint8] | None) -> None:
+        """Show how far members reach in place of the mask; the mask without them.
+
+        Parameters
+        ----------
+        levels : (Z, Y, X) uint8 ndarray, optional
+            On the shown axes: 1, 2, 3 where 5 %, 50 %, 95 % of the members see a
+            structure.
+        """
+        for pane in self.panes:
+            pane.show_levels(levels)
+        self._set_look(replace(self._look, contours=levels is not None))
 
     def set_main_plane(self, plane: Plane) -> None:
         """Leave out the plane that the main canvas shows."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +16,12 @@ from qtpy.QtGui import (
 )
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
+from napari_diffseg.layers.contours import nested_lines
 from napari_diffseg.layers.places import PLANES
-from napari_diffseg.session import Case
 from napari_diffseg.widgets.pane_marks import paint_marks
 from napari_diffseg.widgets.pictures import (
     Look,
+    contour_colors,
     doubt_image,
     grey_image,
     label_colors,
@@ -29,47 +29,12 @@ from napari_diffseg.widgets.pictures import (
     outlined,
     stretched,
 )
+from napari_diffseg.widgets.plate import Plate
 
 _OUTLINE_WIDTH = 1.5
 _NOTCH = 120  # what a mouse wheel reports for one step
 _EDGE = 6
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Plate:
-    """What a pane needs of a case: the image as it is shown, and the case itself.
-
-    `image` is a (feet, back, left) view of the volume's first channel.
-    """
-
-    case: Case
-    image: NDArray[Any]
-
-    @classmethod
-    def of(cls, case: Case) -> Plate:
-        """Take a case; loads its voxels."""
-        return cls(case, case.display.view(case.volume.data[0]))
-
-    def grey(self, axis: int, index: int) -> NDArray[Any]:
-        """Slice of the image."""
-        return _slice(self.image, axis, index)
-
-    def labels(self, axis: int, index: int) -> NDArray[np.uint8]:
-        """Slice of the mask in hand."""
-        values = self.case.display.view(self.case.annotation.values)
-        return _slice(values, axis, index)
-
-    def doubt(self, axis: int, index: int) -> NDArray[np.float32] | None:
-        """Slice of the latest proposal's uncertainty."""
-        proposal = self.case.proposal
-        if proposal is None:
-            return None
-        return _slice(self.case.display.view(proposal.uncertainty), axis, index)
-
-
-def _slice(array: NDArray[Any], axis: int, index: int) -> NDArray[Any]:
-    """View of one slice; `take` would copy a whole turned volume first."""
-    return array[(slice(None),) * axis + (index,)]
+_DASH = 4  # lengths of a dash to its width
 
 
 class PlanePane(QWidget):
@@ -123,7 +88,8 @@ class PlanePane(QWidget):
         """Whether columns run from right to left on the screen."""
         if self._plate is None or self._look.radiological:
             return False
-        return self._plate.case.display.letters[self.columns] in ("L", "R")
+        display = self._plate.case.display
+        return display.sides_known and display.letters[self.columns] in ("L", "R")
 
     @property
     def frame(self) -> QRectF:
@@ -146,6 +112,12 @@ class PlanePane(QWidget):
         self._plate = plate
         self._grey = self._over = None
         self.update()
+
+    def show_levels(self, levels: NDArray[np.uint8] | None) -> None:
+        """Take how far members reach, on the shown axes."""
+        if self._plate is not None and self._plate.levels is not levels:
+            self._plate = replace(self._plate, levels=levels)
+            self.refresh()
 
     def set_cursor(self, cursor: tuple[float, float, float]) -> None:
         """Show the slice at a shown index, and the crosshair there."""
@@ -235,6 +207,12 @@ class PlanePane(QWidget):
         doubt = plate.doubt(self.axis, self.index) if look.uncertainty else None
         if doubt is not None:
             images.append(doubt_image(stretched(doubt, height, width, self.mirrored)))
+        reach = plate.reach(self.axis, self.index) if look.contours else None
+        if reach is not None:
+            thickness = max(1, round(_OUTLINE_WIDTH * self.devicePixelRatioF()))
+            levels = stretched(reach, height, width, self.mirrored)
+            levels = nested_lines(levels, thickness, _DASH * thickness)
+            return [*images, mask_image(levels, contour_colors())]
         labels = plate.labels(self.axis, self.index)
         if look.opacity > 0 and labels.any():
             labels = stretched(labels, height, width, self.mirrored)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from qtpy.QtGui import QImage
 
 from diffseg.domain import LabelTable
+from napari_diffseg.layers.colours import CONTOUR_COLORS, DOUBT
 
 _UNNAMED = (208, 208, 208)
-# Dark red over orange to pale yellow; black is never used, it would hide the image.
-_HEAT = ((90, 10, 90), (190, 40, 80), (245, 120, 40), (255, 235, 140))
 _HEAT_INK = 0.75
 
 
@@ -36,6 +35,8 @@ class Look:
         Nothing is laid on the image.
     uncertainty : bool
         Doubt is laid on the image, below the mask.
+    contours : bool
+        Lines around what members see take the mask's place.
     """
 
     low: float = 0.0
@@ -45,6 +46,7 @@ class Look:
     opacity: float = 0.5
     hidden: bool = False
     uncertainty: bool = False
+    contours: bool = False
 
 
 def grey_image(values: NDArray[Any], low: float, high: float) -> QImage:
@@ -119,7 +121,7 @@ def _premultiplied(
     return packed
 
 
-def _heat_table(stops: Iterable[tuple[int, int, int]]) -> NDArray[np.uint32]:
+def _heat_table(stops: Iterable[Sequence[float]]) -> NDArray[np.uint32]:
     known = np.array(list(stops), np.float64)
     at = np.linspace(0, len(known) - 1, 256)
     rgb = np.column_stack(
@@ -129,7 +131,15 @@ def _heat_table(stops: Iterable[tuple[int, int, int]]) -> NDArray[np.uint32]:
     return _premultiplied(rgb, _HEAT_INK * np.linspace(0, 1, 256) ** 0.7)
 
 
-_HEAT_TABLE = _heat_table(_HEAT)
+def contour_colors() -> NDArray[np.uint32]:
+    """(256,) colours of the levels of lines; 0 is clear."""
+    rgb, alpha = np.zeros((256, 3)), np.zeros(256)
+    for level, color in enumerate(CONTOUR_COLORS, start=1):
+        rgb[level], alpha[level] = _channels(color), 1.0
+    return _premultiplied(rgb, alpha)
+
+
+_HEAT_TABLE = _heat_table([[255 * part for part in color] for color in DOUBT])
 
 
 def _nearest(size: int, length: int) -> NDArray[np.intp]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from qtpy.QtCore import Signal
 from qtpy.QtGui import QAction
 from qtpy.QtWidgets import (
@@ -15,9 +17,11 @@ from qtpy.QtWidgets import (
 
 from napari_diffseg.session import Busy
 from napari_diffseg.views import Scope
+from napari_diffseg.widgets.brief import Brief
 from napari_diffseg.widgets.icons import IconButton
 from napari_diffseg.widgets.panel import Panel
 from napari_diffseg.widgets.parts import (
+    Banner,
     Line,
     box,
     button,
@@ -26,6 +30,7 @@ from napari_diffseg.widgets.parts import (
     named,
     quietly,
     row,
+    sentence,
 )
 from napari_diffseg.widgets.questions import replace_question
 from napari_diffseg.widgets.segmented import Segmented
@@ -64,7 +69,8 @@ class ProposePanel(Panel):
         self._why_not = Line("", handle=self.handle("why_not"))
         self.add(self._scopes, self._note, self._settings)
         self.add(row(self._run, self._more), self._progress)
-        self.add(self._plan, self._why_not)
+        self._doubts = Banner("", handle=self.handle("doubts"))
+        self.add(self._plan, self._why_not, self._doubts)
         self._wire()
         self.set_ready(False, "Open an image first.")
         self.set_busy(None)
@@ -121,7 +127,7 @@ class ProposePanel(Panel):
     def _build_progress(self) -> None:
         self._bar = named(QProgressBar(), self.handle("progress"), "How far it is")
         self._bar.setTextVisible(False)
-        self._message = Line("", role="plain", handle=self.handle("message"))
+        self._message = Brief("", role="plain", handle=self.handle("message"))
         self._cancel = button(self.handle("cancel"), "Cancel", "Stop. Key: Esc")
         hint = key("Esc")
         line = row(self._message, hint, self._cancel)
@@ -159,6 +165,10 @@ class ProposePanel(Panel):
         """Whether a run can start, and if not what to do first."""
         self._ready, self._why = ready, why_not
         self._show_state()
+
+    def show_doubts(self, lines: Sequence[str]) -> None:
+        """Show what makes a run doubtful, though it can start."""
+        self._doubts.tell("\n".join(sentence(line) for line in lines), "warning")
 
     def set_plan(self, text: str) -> None:
         """Show the estimate ("about 7 s, 1.1 GB"), or ""."""
@@ -209,9 +219,10 @@ def _column(title: str, *parts: QSpinBox | IconButton) -> QWidget:
 
 
 def _in_words(busy: Busy) -> str:
-    words = [busy.message]
-    if busy.fraction is not None:
-        words.append(f"{busy.fraction:.0%}")
+    """How long it still takes comes first, as the end may be cut."""
+    words = []
     if busy.seconds_left is not None:
         words.append(f"about {max(1, round(busy.seconds_left))} s left")
-    return ", ".join(words)
+    if busy.fraction is not None:
+        words.append(f"{busy.fraction:.0%}")
+    return ": ".join([", ".join(words), busy.message] if words else [busy.message])

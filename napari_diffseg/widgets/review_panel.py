@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Signal
@@ -14,11 +16,11 @@ from napari_diffseg.widgets.strip import Strip
 from napari_diffseg.widgets.tone import mark
 
 _EMPTY = "Places that deserve a look appear here with a proposal."
-_DONE = "Every place was looked at."
 _NONE = "No place is left to look at"
+_OVER = "This place was looked at already"
 _TIPS = {
-    "next": "Go to the next place where members disagree. Key: N",
-    "previous": "Go back to the place before. Key: Shift-N",
+    "next": "Go to the next place that was not looked at. Key: N",
+    "previous": "Go back to the place before, looked at or not. Key: Shift-N",
     "accept": "The mask is right here: tick the place off and go on. Key: A",
 }
 
@@ -34,7 +36,9 @@ class ReviewPanel(Panel):
     def __init__(self) -> None:
         super().__init__("review", "Review", "Look where the members disagree")
         self._strip = Strip(
-            self.handle("strip"), "Doubt of every slice. Click to go there"
+            self.handle("strip"),
+            "Doubt by slice, with a mark for each place: filled is still open. "
+            "Click to go there",
         )
         self._reason = Line("", role="plain", handle=self.handle("reason"))
         self._bar = named(QProgressBar(), self.handle("progress"), "Places looked at")
@@ -60,28 +64,53 @@ class ReviewPanel(Panel):
         self.show_strip(np.zeros(0, np.float32), 0)
 
     def show_place(
-        self, place: Place | None, index: int, total: int, seen: int
+        self,
+        place: Place | None,
+        index: int,
+        total: int,
+        seen: int,
+        *,
+        accepted: bool = False,
+        told: str = "",
     ) -> None:
         """Show the place at hand, or that there is none.
 
-        `index` is 0-based; `total` places were found, `seen` of them looked at.
+        `index` is 0-based; `total` places were found, `seen` of them looked at,
+        the one at hand among them where `accepted`. `told` says why a proposal has
+        no places.
         """
+        done = total > 0 and seen >= total
         if place is not None:
-            told = f"Place {index + 1}: {place.reason}"
+            state = " (looked at)" if accepted else ""
+            words = f"Place {index + 1}{state}: {place.reason}"
+        elif done:
+            words = f"All {total} places looked at" if total > 1 else "Looked at"
         else:
-            told = "" if total else _EMPTY
-            if total and seen >= total:
-                told = _DONE
-        mark(self._reason, "role", "quiet" if place is None else "plain")
-        self._reason.say(told)
+            words = told or ("" if total else _EMPTY)
+        quiet = place is None or accepted
+        mark(self._reason, "role", "quiet" if quiet else "plain")
+        self._reason.say(words)
         self._bar.setVisible(total > 0)
         self._bar.setRange(0, max(1, total))
         self._bar.setValue(seen)
         self._seen.say(f"{seen} of {total} looked at" if total else "")
-        can = {"next": total > 0, "previous": total > 0, "accept": place is not None}
+        can = {
+            "next": total > 0 and not done,
+            "previous": total > 0,
+            "accept": place is not None and not accepted,
+        }
+        why = {"accept": _OVER if place is not None else _NONE}
         for name, made in self._buttons.items():
-            enable(made, can[name], _TIPS[name], _NONE)
+            enable(made, can[name], _TIPS[name], why.get(name, _NONE))
 
-    def show_strip(self, doubts: NDArray[np.float32], here: int) -> None:
+    def show_strip(
+        self,
+        doubts: NDArray[np.float32],
+        here: int,
+        *,
+        title: str = "",
+        where: str = "",
+        marks: Sequence[tuple[int, bool]] = (),
+    ) -> None:
         """Show the doubt of each slice (shown order) in [0, 1], and where we are."""
-        self._strip.show_doubts(doubts, here)
+        self._strip.show_doubts(doubts, here, title=title, where=where, marks=marks)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QPointF, QSize, Qt, Signal
@@ -16,11 +18,13 @@ from qtpy.QtGui import (
 )
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from napari_diffseg.widgets.parts import UNIT
+from napari_diffseg.widgets.parts import UNIT, sentence
 from napari_diffseg.widgets.tone import Tone, mix
 
 _EMPTY = np.zeros(0, np.float32)
 _FOOT = 16  # px below the plot, for numbers
+_HEAD = 16  # px above it, for its title
+_MARK = 6  # px across the mark of a place
 _LEAST_TOP = 0.05  # Doubts below this do not fill the strip.
 
 
@@ -36,18 +40,33 @@ class Strip(QWidget):
         self.setAccessibleName(tip)
         self._doubts: NDArray[np.float32] = _EMPTY
         self._here = 0
+        self._title = self._where = ""
+        self._marks: tuple[tuple[int, bool], ...] = ()
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.setFixedHeight(UNIT * 8)
+        self.setFixedHeight(UNIT * 10)
 
     def sizeHint(self) -> QSize:
         """As wide as the dock."""
-        return QSize(UNIT * 36, UNIT * 8)
+        return QSize(UNIT * 36, UNIT * 10)
 
-    def show_doubts(self, doubts: NDArray[np.float32], here: int) -> None:
-        """Plot the doubt of each slice in [0, 1], with a line at slice `here`."""
+    def show_doubts(
+        self,
+        doubts: NDArray[np.float32],
+        here: int,
+        *,
+        title: str = "",
+        where: str = "",
+        marks: Sequence[tuple[int, bool]] = (),
+    ) -> None:
+        """Plot the doubt of each slice in [0, 1], with a line at slice `here`.
+
+        `where` is written there instead of the slice's number; `marks` are slices
+        of places, and whether each was looked at.
+        """
         self._doubts, self._here = np.asarray(doubts, np.float32), here
+        self._title, self._where, self._marks = title, where, tuple(marks)
         self.setVisible(bool(len(self._doubts)))
         self.update()
 
@@ -86,7 +105,7 @@ class Strip(QWidget):
         self._tell(min(max(self._here + steps[Qt.Key(event.key())], 0), last))
 
     def _tell(self, index: int) -> None:
-        self._here = index
+        self._here, self._where = index, ""  # told anew once it is shown
         self.update()
         self.chosen.emit(index)
 
@@ -99,18 +118,20 @@ class Strip(QWidget):
             QPen(QColor(tone.focus if self.hasFocus() else tone.hairline), 1)
         )
         painter.setBrush(QColor(tone.field))
-        painter.drawRoundedRect(0, 0, self.width() - 1, base, 3, 3)
+        painter.drawRoundedRect(0, _HEAD, self.width() - 1, base - _HEAD, 3, 3)
         if not len(self._doubts):
             return
+        self._draw_title(painter, tone)
         self._draw_curve(painter, tone, base)
+        self._draw_marks(painter, tone, base)
         x = self.x_of(self._here)
         painter.setPen(QPen(QColor(tone.text), 2))
-        painter.drawLine(QPointF(x, 1), QPointF(x, base - 1))
+        painter.drawLine(QPointF(x, _HEAD + 1), QPointF(x, base - 1))
         self._draw_numbers(painter, tone, x)
 
     def _draw_curve(self, painter: QPainter, tone: Tone, base: int) -> None:
         top = max(_LEAST_TOP, float(self._doubts.max()))
-        room = base - 6
+        room = base - _HEAD - 6
         points = [
             QPointF(self.x_of(i), base - 1 - room * float(np.clip(d, 0, top)) / top)
             for i, d in enumerate(self._doubts)
@@ -123,17 +144,34 @@ class Strip(QWidget):
         painter.setPen(QPen(QColor(tone.focus), 1.5))
         painter.drawPolyline(QPolygonF(points))
 
-    def _draw_numbers(self, painter: QPainter, tone: Tone, x: float) -> None:
-        last, flags = len(self._doubts) - 1, Qt.AlignmentFlag
-        line = self.rect().adjusted(0, self.height() - _FOOT + 1, 0, 0)
-        room = 72
+    def _draw_title(self, painter: QPainter, tone: Tone) -> None:
+        line = self.rect().adjusted(0, 0, 0, _HEAD - self.height())
         painter.setPen(QColor(tone.muted))
-        if x > room:
-            painter.drawText(line, flags.AlignLeft, "0")
-        if x < self.width() - room:
-            painter.drawText(line, flags.AlignRight, str(last))
-        painter.setPen(QColor(tone.text))
+        painter.drawText(line, Qt.AlignmentFlag.AlignLeft, sentence(self._title))
+
+    def _draw_marks(self, painter: QPainter, tone: Tone, base: int) -> None:
+        """A dot for each place on the ground line: filled while it is open."""
+        half = _MARK / 2
+        # Open ones last, so that none lies below one that was looked at.
+        for index, accepted in sorted(self._marks, key=lambda one: not one[1]):
+            ground = tone.field if accepted else tone.text
+            painter.setPen(QPen(QColor(tone.muted if accepted else tone.field), 1))
+            painter.setBrush(QColor(ground))
+            middle = QPointF(self.x_of(index), base - 1 - half)
+            painter.drawEllipse(middle, half, half)
+
+    def _draw_numbers(self, painter: QPainter, tone: Tone, x: float) -> None:
+        count, flags = len(self._doubts), Qt.AlignmentFlag
+        line = self.rect().adjusted(0, self.height() - _FOOT + 1, 0, 0)
+        text = self._where or f"slice {self._here + 1}"
+        room = painter.fontMetrics().horizontalAdvance(text) + UNIT
+        painter.setPen(QColor(tone.muted))
         left = min(max(0, int(x) - room // 2), self.width() - room)
+        if left > 2 * UNIT and not self._where:
+            painter.drawText(line, flags.AlignLeft, "1")
+        if left + room < self.width() - 4 * UNIT and not self._where:
+            painter.drawText(line, flags.AlignRight, str(count))
+        painter.setPen(QColor(tone.text))
         side = flags.AlignHCenter
         if left == 0:
             side = flags.AlignLeft
@@ -141,4 +179,4 @@ class Strip(QWidget):
             side = flags.AlignRight
         line.setLeft(left)
         line.setWidth(room)
-        painter.drawText(line, side, f"slice {self._here}")
+        painter.drawText(line, side, text)

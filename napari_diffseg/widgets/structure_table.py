@@ -36,7 +36,7 @@ def spread_range(reports: Sequence[StructureReport]) -> float:
     """Half width of the bars, as a share of the volume: the widest spread's."""
     widest = _LEAST_RANGE
     for report in reports:
-        volume, low, high = report.volume_ml, report.volume_ml_p05, report.volume_ml_p95
+        volume, low, high = report.volume_ml, *_spread(report)
         if volume and low is not None and high is not None:
             widest = max(widest, abs(low / volume - 1), abs(high / volume - 1))
     return min(widest, 1.0)
@@ -69,7 +69,7 @@ class SpreadCell(QWidget):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the bar."""
         report = self._report
-        volume, low, high = report.volume_ml, report.volume_ml_p05, report.volume_ml_p95
+        volume, low, high = report.volume_ml, *_spread(report)
         if not volume or low is None or high is None:
             return
         painter, tone = QPainter(self), Tone.of(self)
@@ -178,7 +178,16 @@ def _square(color: str) -> QIcon:
     return QIcon(picture)
 
 
+def _spread(report: StructureReport) -> tuple[float | None, float | None]:
+    """5 % and 95 % of the members in ml; one member alone has no spread."""
+    if report.expected_dice is None:
+        return None, None
+    return report.volume_ml_p05, report.volume_ml_p95
+
+
 def _volume_text(report: StructureReport) -> str:
+    if not report.voxels:
+        return "none"
     if report.volume_ml is None:
         return f"{report.voxels:,}\nvoxels"
     return _rounded(report.volume_ml)
@@ -190,14 +199,14 @@ def _rounded(millilitres: float) -> str:
 
 
 def _spread_text(report: StructureReport) -> str:
-    low, high = report.volume_ml_p05, report.volume_ml_p95
+    low, high = _spread(report)
     if low is None or high is None:
         return "–"
     return f"{_rounded(low)} – {_rounded(high)}"
 
 
 def _spread_tip(report: StructureReport, half_range: float) -> str:
-    volume, low, high = report.volume_ml, report.volume_ml_p05, report.volume_ml_p95
+    volume, low, high = report.volume_ml, *_spread(report)
     if not volume or low is None or high is None:
         return "The spread needs millimetres and more than one member"
     return (

@@ -14,9 +14,22 @@ LOG_BYTES = 1_000_000  # the log starts afresh beyond this, keeping one old file
 
 
 class DiffsegError(Exception):
-    """Our own fault, a lost worker or exhausted memory (exit status 1)."""
+    """Our own fault, a lost worker or exhausted memory (exit status 1).
+
+    Parameters
+    ----------
+    message : str
+        In words that fit a window and a command line alike.
+    option : str, optional
+        What a command line would be given to do what the message advises, such as
+        ``"--roi"``. Only the command line tells it.
+    """
 
     exit_status = 1
+
+    def __init__(self, message: str = "", *, option: str = "") -> None:
+        super().__init__(message)
+        self.option = option
 
 
 class UserError(DiffsegError):

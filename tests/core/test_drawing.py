@@ -158,8 +158,9 @@ def test_exhausted_memory_halves_the_batch_then_says_so(monkeypatch):
         raise torch.OutOfMemoryError("no room")
 
     monkeypatch.setattr(net, "denoise", hopeless)
-    with pytest.raises(DiffsegError, match="smaller --roi") as caught:
+    with pytest.raises(DiffsegError, match="smaller region") as caught:
         draw(net, Card(), image(), members=2, steps=1)
+    assert caught.value.option == "--roi"
     assert caught.value.exit_status == 1
 
 

@@ -165,7 +165,7 @@ def test_at_the_end_one_line_says_what_to_try() -> None:
     with pytest.raises(DiffsegError, match="10 x 10 x 12 voxels") as caught:
         proposed(narrow.network)
     assert "\n" not in str(caught.value)
-    assert "smaller --roi" in str(caught.value)
+    assert "smaller region" in str(caught.value)
     assert caught.value.exit_status == 1
 
 

@@ -129,8 +129,11 @@ def test_a_real_head_is_found_however_it_is_stored(data_dir: Path) -> None:
 @pytest.mark.parametrize("image", ["ms_lesion/patient07_flair.nii.gz", "dicom/ct_head"])
 def test_what_is_not_like_the_template_is_refused(data_dir: Path, image: str) -> None:
     volume = Volume.read(data_dir / image)
-    with pytest.raises(UserError, match=r"no brain found.*similarity.*< 0\.5.*--roi"):
+    with pytest.raises(
+        UserError, match=r"no brain found.*similarity.*< 0\.5.*give the reg"
+    ) as no:
         locate(volume, BOTH)
+    assert no.value.option == "--roi"
 
 
 @pytest.mark.slow
@@ -170,8 +173,11 @@ def test_constant_and_flat_images_and_those_without_spacing_are_refused() -> Non
 
 def test_without_nilearn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("diffseg.volume.template.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"napari-diffseg\[demo\].*--roi"):
+    with pytest.raises(
+        UserError, match=r"napari-diffseg\[demo\].*give the region"
+    ) as no:
         mni152_path()
+    assert no.value.option == "--roi"
 
 
 def test_the_place_says_how_it_was_found() -> None:

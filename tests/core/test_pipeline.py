@@ -384,7 +384,7 @@ def _boxed(largest: float) -> ModelCard:
 
 def test_a_crop_is_taken_whole_and_a_larger_image_is_not() -> None:
     assert _propose(Request(_volume()), _boxed(14)).regions[0].name == "image"
-    with pytest.raises(UserError, match="--roi"):
+    with pytest.raises(UserError, match="give the region"):
         _propose(Request(_volume()), _boxed(13))
     with pytest.raises(UserError, match="no spacing"):
         _propose(Request(Volume.from_array(_scan())), _boxed(13))

@@ -155,7 +155,9 @@ def test_ct_without_a_window_starts_with_soft_tissue(write: Write) -> None:
 def test_ct_that_is_hardly_in_hu_starts_with_what_is_measured(write: Write) -> None:
     names = [w.name for w in windows_for(read(write(RescaleIntercept=0)))]
     assert names[:2] == [AUTO, FULL]
-    assert any(name.startswith("Lung") for name in names[2:])
+    presets_of_it = names[2:]
+    assert any(name.startswith("Lung") for name in presets_of_it)
+    assert all(name.endswith("(if in HU)") for name in presets_of_it)
 
 
 def test_the_presets_are_what_radiologists_know() -> None:
@@ -181,7 +183,8 @@ def test_what_looks_like_hu_is_offered_the_presets_last() -> None:
     voxels = np.linspace(-1000, 1500, 1000).reshape(10, 10, 10)
     names = [window.name for window in windows_for(Volume.from_array(voxels))]
     assert names[:2] == [AUTO, FULL]
-    assert "Brain 80/40" in names[2:]
+    assert "Brain 80/40 (if in HU)" in names[2:]
+    assert "Brain 80/40" not in names
 
 
 def test_a_large_volume_is_sampled_evenly() -> None:
@@ -230,4 +233,4 @@ def test_real_ct_and_mr(data_dir: Path) -> None:
     ct = windows_for(Volume.read(str(data_dir / "dicom" / "ct_head")))
     # This series keeps air at 0 and names no window: presets in HU would be black.
     assert [window.name for window in ct[:2]] == [AUTO, FULL]
-    assert "Brain 80/40" in [window.name for window in ct]
+    assert "Brain 80/40 (if in HU)" in [window.name for window in ct]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from qtpy.QtCore import QObject
-from qtpy.QtGui import QAction
+from qtpy.QtCore import QObject, Qt
+from qtpy.QtGui import QAction, QShortcut
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSlider,
@@ -29,11 +30,16 @@ from qtpy.QtWidgets import (
 )
 
 from diffseg.domain import Label, ModelCard, Presence
+from diffseg.engine.events import Machine
+from diffseg.project.journal import Journal
 from diffseg.resources import resource
+from napari_diffseg.plugin.window import assemble, dock_into
 from napari_diffseg.views import Leftover
 from napari_diffseg.widgets.card_dialog import CardDialog
 from napari_diffseg.widgets.dock import Dock
 from napari_diffseg.widgets.keys import KEYS, NAPARI_KEYS
+from napari_diffseg.widgets.keys_page import KeysPage
+from napari_diffseg.widgets.panes import PlanePane
 from napari_diffseg.widgets.questions import (
     SeriesQuestion,
     overwrite_question,
@@ -51,6 +57,9 @@ LINE = re.compile(r"^\| `(diffseg\.[^`]+)` \| ([^|]+) \| ([^|]+) \|$", re.MULTIL
 # The first kind that fits is told.
 KINDS: tuple[tuple[type[QObject], str], ...] = (
     (QDialog, "dialog"),
+    (KeysPage, "dialog"),
+    (PlanePane, "plane"),
+    (QShortcut, "shortcut"),
     (Segmented, "one of several"),
     (QCheckBox, "check box"),
     (QAbstractButton, "button"),
@@ -124,10 +133,10 @@ def windows(dock: Dock) -> Iterator[QWidget]:
     yield RecoverDialog([Leftover("id", "case", "today 14:03", 5)], dock)
 
 
-def in_window(dock: Dock) -> dict[str, str]:
+def in_window(dock: Dock, *more: QWidget) -> dict[str, str]:
     """Handle and kind of everything that has a handle; N is a row's number."""
     found: dict[str, str] = {}
-    for window in list(windows(dock)):
+    for window in [*windows(dock), *more]:
         for thing in [window, *window.findChildren(QObject)]:
             handle = re.sub(r"\.\d+$", ".N", thing.objectName())
             if handle.startswith("diffseg."):
@@ -142,9 +151,38 @@ def dock(qtbot) -> Dock:
     return made
 
 
-def test_the_page_and_the_window_agree(dock: Dock) -> None:
+class NoEngine:
+    """Nothing is proposed here."""
+
+    on_state = None
+
+    def start(self) -> None: ...
+    def warm(self, model: str = "") -> None: ...
+    def close(self) -> None: ...
+    def machine(self, device: str = "auto") -> Machine:
+        return Machine("cpu", "none", 1, 1)
+
+
+def test_the_page_and_the_whole_window_agree(
+    make_napari_viewer: Any, qtbot: Any, dock: Dock, tmp_path: Path
+) -> None:
+    viewer = make_napari_viewer(show=True)
+    window = assemble(viewer, NoEngine(), Journal(tmp_path))  # type: ignore[arg-type]
+    dock_into(viewer, window)
+    qtbot.waitUntil(lambda: window.surroundings.keys is not None, timeout=20_000)
+    qtbot.mouseClick(
+        window.dock.findChild(QAbstractButton, "diffseg.help.show"),
+        Qt.MouseButton.LeftButton,
+    )
+    napari = window.dock.window()
+    assert napari.findChild(KeysPage).isVisible()
+    there = in_window(dock, napari)  # dialogs are of a dock of their own
+    window.close()
+    viewer = window = napari = None  # napari looks for leaks
+    qtbot.wait(50)
     told = {handle: kind for handle, kind, _ in LINE.findall(PAGE.read_text("utf-8"))}
-    assert told == in_window(dock)
+    assert told == there
+    assert {"diffseg.views.coronal", "diffseg.help.keys"} <= set(there)
 
 
 def test_the_page_names_each_handle_once() -> None:

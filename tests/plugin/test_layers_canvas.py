@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from diffseg.domain.proposal import Provenance
 from diffseg.project.annotation import Annotation, proposed_change
 from diffseg.volume import Display, Volume
 from napari_diffseg.layers.canvas import NapariCanvas
+from napari_diffseg.layers.contours import nested_lines
 from napari_diffseg.session import Case
 
 pytestmark = pytest.mark.gui
@@ -209,6 +211,27 @@ def test_each_level_has_one_line(opened):
     )
 
 
+def test_lines_that_run_together_take_turns():
+    levels = np.zeros((60, 60), np.uint8)
+    levels[10:50, 10:50] = 3  # all three end at one place
+    drawn = nested_lines(levels)
+    edges = [drawn[10, 10:50], drawn[49, 10:50], drawn[10:50, 10], drawn[10:50, 49]]
+    for edge in edges:
+        counts = np.bincount(edge, minlength=4)
+        assert counts[0] == 0
+        assert counts[1:].min() >= 8
+    slanting = np.tril(np.full((60, 60), 2, np.uint8))
+    for one in (slanting, slanting[:, ::-1]):
+        line = nested_lines(one)
+        assert set(np.unique(line)) == {0, 1, 2}
+    apart = np.zeros((60, 60), np.uint8)
+    apart[10:50, 10:50], apart[20:40, 20:40], apart[25:35, 25:35] = 1, 2, 3
+    drawn = nested_lines(apart, thickness=2)
+    assert drawn[30, :30].tolist() == (
+        [0] * 10 + [1] * 2 + [0] * 8 + [2] * 2 + [0] * 3 + [3] * 2 + [0] * 3
+    )
+
+
 def test_what_is_shown_of_a_proposal(opened):
     case = case_of()
     canvas = opened.canvas
@@ -330,10 +353,8 @@ def test_a_deleted_mask_comes_back_as_it_was_drawn(opened):
     opened.layer("mask").paint((1, 2, 2), 2)
     drawn, touched = case.annotation.values.copy(), case.annotation.touched.copy()
     opened.viewer.layers.remove(opened.layer("mask"))
-    canvas.undo()
     canvas.set_tool("paint")
     assert not opened.happened("case_deleted")
-    canvas.look_at(case)
     mask = opened.layer("mask")
     np.testing.assert_array_equal(case.display.native_view(mask.data), drawn)
     np.testing.assert_array_equal(case.annotation.touched, touched)
@@ -341,6 +362,155 @@ def test_a_deleted_mask_comes_back_as_it_was_drawn(opened):
     assert opened.viewer.layers.index(mask) == 1
     mask.paint((1, 5, 5), 1)
     assert (case.annotation.values == 1).any()
+    canvas.undo()
+    np.testing.assert_array_equal(case.annotation.values, drawn)
+
+
+def test_a_deleted_mask_comes_back_with_tool_brush_and_what_can_be_undone(opened):
+    case = case_of()
+    canvas, layers = opened.canvas, opened.viewer.layers
+    canvas.show_case(case)
+    canvas.set_brush(case, 3.0, three_d=True)
+    canvas.set_tool("erase")
+    first = opened.layer("mask")
+    first.paint((1, 2, 2), 2)
+    layers.remove(first)
+    opened.wait(5)  # soon, of its own accord
+    again = opened.layer("mask")
+    assert layers.selection.active is again
+    assert (str(again.mode), again.brush_size) == ("erase", first.brush_size)
+    assert again.n_edit_dimensions == 3
+    canvas.undo()
+    assert not case.annotation.values.any()
+    canvas.redo()
+    assert case.annotation.values.any()
+    layers.remove(again)
+    canvas.undo()  # at once
+    assert not case.annotation.values.any()
+    canvas.forget_history(case)
+    canvas.redo()
+    assert not case.annotation.values.any()
+    layers.clear()
+    opened.wait(5)
+    assert opened.names() == []
+
+
+def test_a_case_that_is_shown_anew_can_still_be_undone(opened):
+    case = case_of()
+    canvas = opened.canvas
+    canvas.show_case(case)
+    opened.layer("mask").paint((1, 2, 2), 2)
+    volume = Volume.from_array(case.volume.data[0], np.diag([2.0, 2.0, 2.0, 1.0]))
+    canvas.forget_case(case.id)
+    case.volume, case.display = volume, Display.of(volume.grid)
+    canvas.show_case(case)
+    canvas.undo()
+    assert not case.annotation.values.any()
+    canvas.redo()
+    canvas.forget_case(case.id)
+    opened.wait(5)  # closed, not shown anew
+    canvas.show_case(case)
+    canvas.undo()
+    assert case.annotation.values.any()
+
+
+def test_what_the_hand_holds_is_what_the_mask_does(opened):
+    case = case_of()
+    canvas = opened.canvas
+    canvas.show_case(case)
+    propose(case)
+    canvas.show_proposal(case)
+    mask = opened.layer("mask")
+    canvas.set_tool("paint")
+    canvas.show_as(case, "contours")
+    canvas.show_as(case, "mask")
+    assert opened.happened("tool_changed") == [("pan",)]
+    assert str(mask.mode) == "pan_zoom"
+    canvas.set_tool("paint")
+    canvas.set_hidden(True)
+    canvas.set_tool("erase")
+    assert str(mask.mode) == "pan_zoom"
+    canvas.set_hidden(False)
+    assert str(mask.mode) == "erase"
+    assert opened.happened("tool_changed") == [("pan",)]
+
+
+def test_hiding_goes_from_case_to_case(opened):
+    canvas = opened.canvas
+    first, second = case_of("one"), case_of("two")
+    canvas.show_case(first)
+    canvas.set_hidden(True)
+    canvas.show_case(second)
+    masks = [layer for layer in opened.viewer.layers if isinstance(layer, Labels)]
+    assert not any(mask.visible for mask in masks)
+    propose(second)
+    canvas.show_proposal(second)
+    canvas.show_as(second, "uncertainty")
+    assert not any(mask.visible for mask in masks)
+    canvas.set_hidden(False)
+    assert [mask.visible for mask in masks] == [False, True]
+    canvas.look_at(first)
+    assert [mask.visible for mask in masks] == [True, False]
+    canvas.show_as(second, "mask")  # not looked at: the tool in hand stays
+    assert not opened.happened("tool_changed")
+
+
+def test_closing_a_case_ends_its_preview(opened):
+    case = case_of()
+    canvas = opened.canvas
+    assert not gc.get_freeze_count()
+    for close_first in (True, False):
+        canvas.show_case(case)
+        canvas.begin_preview(case)
+        assert gc.get_freeze_count()
+        for call in (canvas.forget_case, canvas.end_preview)[
+            :: 1 if close_first else -1
+        ]:
+            call(case.id)
+            assert not gc.get_freeze_count()
+
+
+def test_maps_of_an_answer_that_nobody_took_go_with_it(opened):
+    case = case_of()
+    canvas = opened.canvas
+    ready = canvas._overlays._ready
+    canvas.show_case(case)
+    answer = propose(case)
+    case.proposal = None
+    canvas.prepare_proposal(case, answer)
+    assert len(ready) == 1
+    del answer
+    assert not ready
+    answer = propose(case)
+    canvas.prepare_proposal(case, answer)
+    canvas.forget_case(case.id)
+    assert not ready
+
+
+def test_images_that_were_there_before_can_be_told(qtbot):
+    viewer = ViewerModel()
+    before = viewer.add_image(np.zeros((4, 5, 6)))
+    viewer.add_labels(np.zeros((4, 5, 6), int))
+    opened = Opened(viewer, qtbot.wait)
+    opened.canvas.show_case(case_of())
+    assert not opened.happened("image_added")
+    opened.canvas.tell_images()
+    assert opened.happened("image_added") == [(before,)]
+
+
+def test_a_press_takes_the_voxel_in_hand(opened):
+    class Press:
+        button = 1
+
+    case = case_of()
+    opened.canvas.show_case(case)
+    start, step = np.array(case.display.translate), np.array(case.display.scale)
+    Press.position = tuple(start + np.array((3.0, 4.3, 4.6)) * step)
+    for call in opened.viewer.mouse_drag_callbacks:
+        call(opened.viewer, Press)
+    opened.canvas.set_plane("coronal")
+    place = (np.array(opened.viewer.dims.point) - start) / step
+    assert place[1] == pytest.approx(4.0)
 
 
 def test_deleting_the_image_tells_it_once_also_with_all_others(shown):

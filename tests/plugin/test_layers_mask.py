@@ -236,3 +236,67 @@ def test_what_was_undone_is_forgotten_once_something_new_is_done():
     drawn = annotation.values.copy()
     layer.redo()
     np.testing.assert_array_equal(annotation.values, drawn)
+
+
+@pytest.mark.parametrize("turn", TURNS[::7])
+def test_who_paints_over_a_label_with_the_same_one_confirms_it(turn):
+    layer, annotation, _ = layer_of(turn)
+    seen = layer.data
+    wanted = np.zeros(SHAPE, np.uint8)
+    layer._display.view(wanted)[2, 3:5, 4] = 1
+    layer.apply(proposal(annotation, wanted))
+    touched = layer._display.view(annotation.touched)
+    told = []
+    layer.stepped.connect(lambda: told.append("step"))
+    stroke(layer, (2, 3, 4), (2, 3, 5))
+    assert touched[2, 3, 4]
+    assert touched[2, 3, 5]
+    assert np.count_nonzero(touched) == 2
+    stroke(layer, (2, 4, 4))  # one that only confirms is a step too
+    assert touched[2, 4, 4]
+    assert told == ["step"] * 2
+    assert len(layer.history) == 3
+    # A later proposal of nothing takes none of them away.
+    change = proposal(annotation, np.zeros(SHAPE))
+    assert len(change) == 0
+    layer.undo()
+    assert not touched[2, 4, 4]
+    assert seen[2, 4, 4] == 1
+    layer.undo()
+    assert not touched.any()
+    assert np.count_nonzero(seen) == 2
+    layer.redo()
+    layer.redo()
+    assert np.count_nonzero(touched) == 3
+
+
+def test_brush_polygon_and_eraser_confirm_in_one_step_each():
+    layer, annotation, _ = layer_of()
+    stroke(layer, (2, 4, 5))
+    layer.undo()
+    layer.n_edit_dimensions = 2
+    layer.paint_polygon([[1, 1, 1], [1, 1, 4], [1, 4, 4], [1, 4, 1]], 0)
+    assert len(layer.history) == 1
+    inside = np.count_nonzero(annotation.touched)
+    assert inside >= 9
+    layer.brush_size = 3
+    layer.paint((1, 2, 2), 2)  # over confirmed background: not twice
+    assert len(layer.history) == 2
+    layer.data_setitem((np.array([1, 4]), np.array([2, 4]), np.array([2, 4])), 2)
+    assert len(layer.history) == 3
+    assert np.count_nonzero(annotation.touched) > inside
+    for _ in range(3):
+        layer.undo()
+    assert not annotation.touched.any()
+    assert not annotation.values.any()
+
+
+def test_a_proposal_spares_what_a_stroke_under_way_has_confirmed():
+    layer, annotation, _ = layer_of()
+    layer.apply(proposal(annotation, np.ones(SHAPE)))
+    with layer.block_history():
+        layer.paint((2, 3, 4), 1)
+        layer.apply(proposal(annotation, np.full(SHAPE, 2)))
+    assert layer.data[2, 3, 4] == 1
+    assert np.count_nonzero(annotation.values == 1) == 1
+    assert np.count_nonzero(annotation.touched) == 1

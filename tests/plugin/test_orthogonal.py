@@ -13,11 +13,14 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QColor, QImage, QWheelEvent
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from diffseg import Volume
 from diffseg.domain import Label, LabelTable
 from diffseg.project.annotation import Annotation
 from diffseg.volume import Display
+from napari_diffseg.layers.colours import CONTOUR_COLORS
+from napari_diffseg.plugin.widths import Widths
 from napari_diffseg.session import Case
 from napari_diffseg.widgets.linking import Link
 from napari_diffseg.widgets.orthogonal import OrthogonalViews
@@ -405,3 +408,64 @@ def test_a_press_in_the_canvas_moves_the_views_and_a_slider_keeps_it(
     viewer.dims.set_point(0, start + 8 * step)
     qtbot.waitUntil(lambda: round(views.cursor_index[0]) == 8, timeout=2000)
     assert views.cursor_index[1:] == pytest.approx((3.0, 17.0))
+
+
+def test_contours_take_the_place_of_the_mask(
+    views: OrthogonalViews, viewer: ViewerModel, case: Case
+) -> None:
+    image, mask = viewer.layers
+    levels = np.zeros(SHAPE, np.uint8)
+    levels[2:8, 4:16, 5:25], levels[3:7, 7:13, 10:20] = 1, 3
+    lines = viewer.add_labels(levels, visible=False)
+    link = Link(viewer, views)
+    link.follow(image, mask, lines)
+    views.set_cursor((5.0, 10.0, 15.0))
+    coronal = pane(views, "coronal")
+    mask.visible = False
+    assert views.look.hidden
+    lines.visible = True
+    assert not views.look.hidden
+    seen = picture(coronal)
+    colors = {
+        seen.pixelColor(x, y).name()
+        for x in range(seen.width())
+        for y in range(seen.height())
+    }
+    assert {color.lower() for color in CONTOUR_COLORS} <= colors
+    lines.visible, mask.visible = False, True
+    assert not views.look.contours
+    assert not views.look.hidden
+
+
+def test_the_cursor_is_in_the_middle_of_a_voxel(views: OrthogonalViews) -> None:
+    views.set_cursor((2.4, 7.6, 31.2))
+    assert views.cursor_index == (2.0, 8.0, 29.0)
+
+
+def test_docks_get_their_widths_until_the_user_takes_a_splitter(qtbot: Any) -> None:
+    main = QMainWindow()
+    qtbot.addWidget(main)
+    main.setCentralWidget(QWidget())
+    docks = tuple(QDockWidget(name) for name in ("Planes", "Panels"))
+    for dock in docks:
+        dock.setWidget(QWidget())
+        main.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, dock)
+    main.splitDockWidget(*docks, Qt.Orientation.Horizontal)
+    both = Qt.Orientation.Horizontal
+
+    def are(*wanted: int) -> bool:
+        pairs = zip(docks, wanted, strict=True)
+        return all(abs(dock.width() - width) <= 8 for dock, width in pairs)
+
+    widths = Widths(main, docks, (270, 370))
+    qtbot.wait(120)  # nobody sees it yet: its time does not run
+    main.resize(1400, 600)
+    main.show()
+    qtbot.waitExposed(main)
+    main.resizeDocks(list(docks), [160, 320], both)  # as napari does, late
+    qtbot.waitUntil(lambda: are(270, 370), timeout=3000)
+    QTest.mousePress(main, LEFT, pos=QPoint(5, 5))
+    main.resizeDocks(list(docks), [400, 300], both)
+    qtbot.wait(200)
+    assert are(400, 300)
+    widths.stop()

@@ -83,7 +83,7 @@ def fill(dock: Dock) -> None:
     dock.correct.set_tool("fill")
     dock.correct.set_brush(4.5, "mm")
     dock.correct.set_hidden(True)
-    dock.correct.show_saved("kept 14:03:22")
+    dock.correct.show_saved("saved on disk 14:03:22")
     dock.export.set_formats(("nifti", "nrrd"), "nrrd")
     dock.export.set_path(path)
     dock.export.set_ready(True, "")

@@ -30,6 +30,7 @@ from diffseg.engine.events import Machine
 from diffseg.resources import resource
 from napari_diffseg.session import Busy
 from napari_diffseg.views import CaseFacts, Leftover, ModelChoice, Place
+from napari_diffseg.widgets.brief import Brief
 from napari_diffseg.widgets.dock import Dock
 from napari_diffseg.widgets.strip import Strip
 from napari_diffseg.widgets.structure_table import spread_range
@@ -307,7 +308,7 @@ def test_propose_says_what_is_missing_and_how_far_it_is(hands: Hands) -> None:
     propose.set_ready(True, "")
     propose.set_busy(Busy("a", "drawing member 2", 0.25, 9.0))
     assert not run.isEnabled()
-    assert hands.words("propose.message") == "Drawing member 2, 25%, about 9 s left"
+    assert hands.words("propose.message") == "About 9 s left, 25%: drawing member 2"
     propose.set_busy(None)
     assert run.isEnabled()
     assert hands.find("propose.busy", QWidget).isHidden()
@@ -378,14 +379,21 @@ def test_review_tells_where_to_look(hands: Hands) -> None:
     ):  # fmt: skip
         hands.hear(signal)
     assert not hands.find("review.next").isEnabled()
-    review.show_place(Place((1, 2, 3), "members disagree", "anterior", 0.9), 2, 12, 3)
+    here = Place((1, 2, 3), "members disagree", "anterior", 0.9)
+    review.show_place(here, 2, 12, 3)
     assert hands.words("review.reason") == "Place 3: members disagree"
     assert hands.words("review.seen") == "3 of 12 looked at"
     for action in ("next", "previous", "accept"):
         hands.click(f"review.{action}")
     assert hands.told == [(), (), ()]
     review.show_place(None, 0, 12, 12)
-    assert hands.words("review.reason") == "Every place was looked at."
+    assert hands.words("review.reason") == "All 12 places looked at"
+    assert not hands.find("review.next").isEnabled()
+    review.show_place(here, 2, 12, 12, accepted=True)
+    assert hands.words("review.reason") == "Place 3 (looked at): members disagree"
+    assert hands.find("review.accept").toolTip() == "This place was looked at already"
+    review.show_place(None, 0, 0, 0, told="no doubtful places")
+    assert hands.words("review.reason") == "No doubtful places"
     assert not hands.find("review.accept").isEnabled()
 
 
@@ -435,8 +443,8 @@ def test_correct_shows_the_tool_in_hand_and_why_not(hands: Hands) -> None:
     correct.set_enabled(False, "open in another window")
     assert hands.find("correct.polygon").toolTip() == "open in another window"
     assert hands.words("correct.why_not") == "Open in another window"
-    correct.show_saved("kept 14:03:22")
-    assert hands.words("correct.saved") == "Kept 14:03:22"
+    correct.show_saved("saved on disk 14:03:22")
+    assert hands.words("correct.saved") == "Saved on disk 14:03:22"
 
 
 def test_export_tells_every_intent(hands: Hands) -> None:
@@ -493,6 +501,61 @@ def test_notices_last_until_they_are_taken_away(hands: Hands) -> None:
     notices.show("line 0", "error")
     assert notices.text() == "line 0"
     assert hands.find("notices.earlier").text() == "1 earlier"
+
+
+def test_a_long_notice_takes_two_lines(hands: Hands, qtbot) -> None:
+    hands.dock.resize(340, 800)
+    hands.dock.show()
+    qtbot.waitExposed(hands.dock)
+    text = "the image cannot be read, as " + "something in it is wrong " * 30
+    hands.dock.notices.show(text, "error")
+    line = hands.find("notices.text.0", Brief)
+    two = 2 * line.fontMetrics().lineSpacing() + 4
+    qtbot.waitUntil(lambda: 0 < line.height() <= two and line.isVisible())
+    shown = QLabel.text(line)
+    assert shown.endswith("\u2026")
+    assert len(shown) < len(text) / 2
+    assert line.toolTip().lower() == text.lower()
+    hands.dock.notices.show("short", "error")
+    assert QLabel.text(hands.find("notices.text.0", Brief)) == "Short"
+
+
+def test_the_time_left_is_not_cut(hands: Hands, qtbot) -> None:
+    hands.dock.resize(340, 800)
+    hands.dock.show()
+    qtbot.waitExposed(hands.dock)
+    long = "sub-01_ses-02_acq-mprage_run-01_T1w: " + "sampling members " * 9
+    hands.dock.propose.set_busy(Busy("a", long, 0.25, 9.0))
+    line = hands.find("propose.message", Brief)
+    qtbot.waitUntil(lambda: QLabel.text(line).endswith("\u2026"))
+    assert QLabel.text(line).startswith("About 9 s left, 25%: sub-01")
+
+
+def test_a_long_name_of_a_model_is_told_whole(hands: Hands) -> None:
+    name = "Hippocampus of a brain with a very long name indeed, seven members"
+    hands.dock.model.set_models([ModelChoice("a@1", name)], "a@1")
+    assert hands.find("model.choice", QComboBox).toolTip().startswith(name)
+
+
+def test_one_member_has_no_spread(hands: Hands) -> None:
+    alone = StructureReport("anterior", 1, 1234, 2.03, 2.03, 2.03, None)
+    none = StructureReport("posterior", 4, 0, 0.0, 0.0, 0.0, None)
+    rows = [(ROWS[0][0], alone), (ROWS[1][0], none)]
+    hands.dock.result.show_structures(rows, "made by m")
+    table = hands.find("result.structures", QTableWidget)
+    words = [cell.findChild(QLabel).text() for cell in (
+        table.cellWidget(0, 2), table.cellWidget(1, 2))]  # fmt: skip
+    assert words == ["–", "–"]
+    assert table.item(1, 1).text() == "none"
+
+
+def test_doubts_stop_no_proposal(hands: Hands) -> None:
+    hands.dock.propose.set_ready(True, "")
+    hands.dock.propose.show_doubts(["this image is CT"])
+    assert hands.words("propose.doubts") == "This image is CT"
+    assert hands.find("propose.run").isEnabled()
+    hands.dock.propose.show_doubts(())
+    assert hands.find("propose.doubts", QLabel).isHidden()
 
 
 def test_a_panel_folds(hands: Hands) -> None:

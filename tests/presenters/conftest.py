@@ -185,6 +185,7 @@ class Window:
         self.views = SimpleNamespace(**{k: Fake(p) for k, p in PANELS.items()})
         self.canvas: Any = Fake(protocols.Canvas)
         self.canvas.answers["apply"] = self._apply
+        self.canvas.answers["holds"] = True
         self.canvas.answers["show_proposal"] = lambda case, done=None: (
             None if done is None else done()
         )

@@ -28,7 +28,7 @@ def test_an_image_opens_with_its_facts(window: Any, image: Path) -> None:
     assert facts.name == "brain"
     assert facts.size == "10 x 8 x 6 voxels"
     assert facts.spacing == "1 x 2 x 3 mm"
-    assert facts.orientation == "RAS, shown radiologically"
+    assert facts.orientation == "stored as RAS"
     assert facts.kind == "NIfTI"
     assert not facts.needs_spacing
     assert window.canvas.last("show_case") == (window.case,)
@@ -140,7 +140,7 @@ def test_millimetres_are_never_assumed_and_can_be_given(
     assert window.case.volume.grid.spacing_zyx == (1.0, 0.5, 0.25)
     assert window.case.display.turn.identity  # nothing is flipped
     facts = window.views.case.last("show_facts")[0]
-    assert not facts.needs_spacing
+    assert facts.needs_spacing  # a slip of the keys can be put right
     assert SIDES_UNKNOWN in facts.warnings
     assert [name for name, _ in window.canvas.calls].count("forget_case") == 1
     assert window.canvas.last("show_case") == (window.case,)
@@ -153,7 +153,7 @@ def test_millimetres_are_never_assumed_and_can_be_given(
 def test_a_layer_from_elsewhere_becomes_a_case(window: Any) -> None:
     plain = layer_of(np.zeros((4, 5, 6)))
     window.canvas.image_added.emit(plain)
-    assert window.canvas.last("replace_image") == (window.case, plain)
+    assert window.canvas.last("replace_image") == (window.case, (plain,))
     assert window.views.case.last("show_facts")[0].needs_spacing
     assert "without millimetres" in window.troubles[-1]
     window.canvas.image_added.emit(layer_of(np.zeros((4, 5, 6)), scale=(3, 1, 2)))
@@ -173,11 +173,11 @@ def test_a_layer_that_names_its_file_opens_the_file(window: Any, image: Path) ->
     first = layer_of(np.zeros((6, 8, 10)), metadata=said)
     window.canvas.image_added.emit(first)
     assert window.case.volume.grid.has_spacing
-    assert window.canvas.last("replace_image") == (window.case, first)
+    assert window.canvas.last("replace_image") == (window.case, (first,))
     again = layer_of(np.zeros((6, 8, 10)), metadata=said)
     window.canvas.image_added.emit(again)
     assert len(window.session.cases) == 1
-    assert window.canvas.last("replace_image") == (window.case, again)
+    assert window.canvas.last("replace_image") == (window.case, (again,))
     ours = layer_of(np.zeros((6, 8, 10)), metadata={"diffseg": {"case": "x"}})
     window.canvas.image_added.emit(ours)
     assert len(window.session.cases) == 1
@@ -195,6 +195,9 @@ def test_open_in_another_window_is_locked(
         assert second.case.locked
         assert second.case.locked in second.troubles
         assert second.views.correct.last("set_enabled") == (False, second.case.locked)
+        assert second.views.export.last("set_ready") == (False, second.case.locked)
+        second.views.export.run_requested.emit()
+        assert not second.views.export.all("show_done")
         assert second.views.propose.last("set_ready") == (False, second.case.locked)
         second.views.propose.run_requested.emit()
         assert not second.runner.jobs
@@ -230,6 +233,8 @@ def test_a_mask_to_correct_is_one_change_and_not_drawn(
     assert not window.case.annotation.touched.any()
     assert np.array_equal(window.case.given, values)
     assert window.case.table.names[-1] == "structure 7"
+    calls = [name for name, _ in window.canvas.calls]
+    assert calls.index("show_table", calls.index("look_at")) < calls.index("apply")
     assert window.journal.last("note") == (window.case.id,)
 
 
@@ -265,8 +270,25 @@ def test_windows_fit_the_image(window: Any, image: Path) -> None:
     window.desk.open(str(image))
     names = ("Auto 1-99 %", "Full range")
     assert window.views.case.last("set_windows") == (names, names[0])
+    # What the list names is what is seen.
+    assert window.canvas.last("set_window")[0] is window.case
+    assert window.canvas.last("set_window")[1:] == pytest.approx((2, 197), abs=2)
     window.views.case.window_chosen.emit("Full range")
     assert window.canvas.last("set_window") == (window.case, 0.0, 199.0)
+    before = len(window.canvas.all("set_window"))
+    window.views.case.spacing_given.emit(2.0, 2.0, 2.0)
+    assert len(window.canvas.all("set_window")) == before + 1
+    assert window.canvas.last("set_window") == (window.case, 0.0, 199.0)
+
+
+def test_a_ct_is_first_seen_in_its_soft_tissue(window: Any, data_dir: Path) -> None:
+    window.desk.open(str(data_dir / "odd_files/pydicom/693_J2KI.dcm"))
+    (names, first) = window.views.case.last("set_windows")
+    assert first == names[0]
+    assert first.startswith(("as stored", "Soft tissue"))
+    case, low, high = window.canvas.last("set_window")
+    assert case is window.case
+    assert high - low < 1000
 
 
 def test_closing_without_strokes_keeps_nothing(window: Any, image: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -208,3 +209,71 @@ def test_nothing_to_export(window: Any) -> None:
     assert window.views.export.last("set_ready") == (False, "open an image first")
     window.views.export.run_requested.emit()
     assert window.troubles[-1] == "open an image first"
+
+
+def refuse(path: Path, payload: bytes) -> None:
+    raise UserError(f"cannot write {path.name}: No space left on device")
+
+
+def test_a_case_closed_while_it_is_written_loses_nothing(
+    drawn: Any, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "atomic_write_bytes", refuse)
+    case = drawn.case
+    drawn.background.held = True
+    drawn.views.export.run_requested.emit()
+    assert case.unsaved
+    drawn.views.case.close_requested.emit()
+    drawn.background.go_on()
+    assert "No space left" in drawn.troubles[-1]
+    assert not drawn.journal.all("forget")
+    drawn.background.held = False
+    drawn.desk.open(str(image))
+    assert drawn.case is case
+    assert case.unsaved
+
+
+def test_a_case_closed_while_it_is_written_is_let_go(drawn: Any, image: Path) -> None:
+    case = drawn.case
+    drawn.background.held = True
+    drawn.views.export.run_requested.emit()
+    drawn.views.case.close_requested.emit()
+    assert not drawn.journal.all("forget")
+    drawn.background.go_on()
+    assert drawn.journal.all("forget") == [(case.id,)]
+    drawn.background.held = False
+    drawn.desk.open(str(image))
+    assert drawn.case is not case
+
+
+def test_millimetres_given_by_hand_are_written(window: Any, tmp_path: Path) -> None:
+    made = nib.Nifti1Image(np.ones((10, 8, 6), np.uint8), np.diag([5, 5, 5, 1.0]))
+    made.header.set_xyzt_units("micron", "sec")
+    nib.save(made, tmp_path / "cells.nii.gz")
+    window.desk.open(str(tmp_path / "cells.nii.gz"))
+    for spacing in ((5.0, 5.0, 5.0), (0.5, 0.5, 0.25)):  # a slip, put right
+        assert window.views.case.last("show_facts")[0].needs_spacing
+        window.views.case.spacing_given.emit(*spacing)
+        window.draw((1, 2, 3))
+        window.views.export.answers["ask_overwrite"] = True
+        window.views.export.run_requested.emit()
+        back = Volume.read(tmp_path / "cells_mask.nii.gz")
+        assert back.grid.has_spacing
+        assert back.grid.spacing_zyx == spacing
+
+
+def test_millimetres_that_got_lost_are_told(
+    drawn: Any, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = files.write_mask
+
+    def in_microns(path: Path, *args: Any, **kwargs: Any) -> Path:
+        written = nib.load(write(path, *args, **kwargs))
+        written.header.set_xyzt_units("micron")
+        nib.save(written, path)
+        return path
+
+    monkeypatch.setattr(files, "write_mask", in_microns)
+    drawn.views.export.run_requested.emit()
+    assert "no millimetres" in drawn.troubles[-1]
+    assert leave_nothing(image) == ["brain.nii.gz"]

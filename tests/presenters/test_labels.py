@@ -155,3 +155,28 @@ def test_a_locked_case_is_not_edited(opened: Any) -> None:
     opened.case.locked = "open in another window"
     opened.session.change(opened.case, "table")
     assert opened.views.labels.last("show_labels")[2] is False
+
+
+def test_a_version_with_another_table_swaps_nothing(
+    make_window: Any, make_card: Any, image: Path
+) -> None:
+    newer = make_card("hippocampus-mri", "posterior", "anterior", version="2")
+    window = make_window(newer)
+    window.desk.open(str(image))
+    window.draw((1, 1, 1), 1)
+    window.views.model.model_chosen.emit("hippocampus-mri@2")
+    assert window.case.table.names == ("anterior", "posterior")
+    assert "which model hippocampus-mri calls 'posterior'" in window.troubles[-1]
+    window.views.propose.run_requested.emit()
+    assert not window.runner.jobs
+
+
+def test_steps_of_another_table_cannot_be_done_again(opened: Any) -> None:
+    opened.views.model.model_chosen.emit("tumour")
+    assert opened.canvas.all("forget_history") == [(opened.case,)]
+
+
+def test_steps_outlive_a_new_row(opened: Any) -> None:
+    opened.views.labels.added.emit("tail")
+    opened.views.labels.renamed.emit(1, "head")
+    assert not opened.canvas.all("forget_history")

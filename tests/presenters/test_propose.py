@@ -394,3 +394,50 @@ def test_a_new_spacing_leaves_what_is_being_drawn(window: Any, tmp_path: Path) -
     window.views.case.spacing_given.emit(1.0, 1.0, 1.0)
     assert window.session.busy is None
     assert window.runner.jobs[0][2].cancelled == 1
+
+
+def test_a_canvas_that_fails_ends_the_run_in_words(
+    opened: Any, card: Any, propose: Any
+) -> None:
+    def fail(*_: Any) -> None:
+        raise MemoryError
+
+    works = opened.canvas.answers["apply"]
+    opened.canvas.answers["apply"] = fail
+    mask = block(opened.case.volume.shape)
+    run(opened, propose(opened.case, mask, card))
+    assert opened.session.busy is None
+    assert "not enough memory" in opened.troubles[-1]
+    opened.canvas.answers["begin_preview"] = fail
+    opened.views.propose.run_requested.emit()
+    assert opened.session.busy is None
+    opened.canvas.answers |= {"apply": works, "begin_preview": None}
+    run(opened, propose(opened.case, mask, card))
+    assert np.array_equal(opened.case.annotation.values, mask)
+
+
+def test_a_slice_leaves_the_earlier_proposal_around_it(
+    window: Any, make_window: Any, make_card: Any, image: Path, propose: Any
+) -> None:
+    card = make_card("tumour", "tumour", capabilities=("region",), version="2")
+    window = make_window(card)
+    window.views.model.model_chosen.emit("tumour@2")
+    window.desk.open(str(image))
+    whole = block(window.case.volume.shape)
+    run(window, propose(window.case, whole, card))
+    assert "alone" not in window.views.result.last("show_structures")[1]
+    window.views.propose.scope_chosen.emit("slice")
+    part = np.zeros_like(whole)
+    part[2, 0, 0] = 1
+    run(window, propose(window.case, part, card))
+    note = window.case.annotation
+    assert np.array_equal(note.proposed, note.values)
+    assert note.proposed[1].any()
+    assert note.proposed[2].sum() == 1
+    text = window.views.result.last("show_structures")[1]
+    assert text.endswith(
+        "spread and places are of the last part alone (10 x 8 x 1 voxels)"
+    )
+    window.views.propose.scope_chosen.emit("volume")
+    run(window, propose(window.case, whole, card))
+    assert "alone" not in window.views.result.last("show_structures")[1]

@@ -17,7 +17,7 @@ import pytest
 from diffseg.domain import ImageLabels, Label, LabelTable, Presence
 from diffseg.project.annotation import Annotation
 from diffseg.project.journal import Journal
-from diffseg.volume import Volume
+from diffseg.volume import Affine, Grid, Volume
 from napari_diffseg.presenters.recover import when_text
 
 TABLE = LabelTable(labels=(Label(name="head", value=1), Label(name="tail", value=2)))
@@ -95,8 +95,12 @@ def test_strokes_come_back(after: Any, image: Path) -> None:
     assert case.table == TABLE
     assert dict(case.labels) == {"head": Presence.ABSENT}
     assert np.argwhere(case.given).tolist() == [[0, 0, 0]]
-    assert len(after.canvas.all("apply")) == 1
-    assert "3 voxels that you drew are back" in after.said[-1]
+    # No step of its own: done again, it would be as if nobody had drawn it.
+    assert not after.canvas.all("apply")
+    assert after.canvas.last("forget_history") == (case,)
+    assert after.canvas.last("show_table") == (case,)
+    assert case.unsaved
+    assert after.said[-1] == "brain: 3 voxels that you drew are back"
     assert after.journal.leftovers() == ()
 
 
@@ -158,7 +162,8 @@ def test_a_proposal_asks_before_it_runs_over_them(
     from diffseg.engine.events import Finished
 
     recover(after, True)
-    after.case.table_model = card.id  # the annotator's names for the model's values
+    # the annotator's names for the model's values
+    after.case.table_model, after.case.model_table = f"{card.id}@1", card.labels
     after.views.propose.answers["ask_replace"] = False
     after.case.labels = ImageLabels()
     after.views.propose.run_requested.emit()
@@ -169,16 +174,82 @@ def test_a_proposal_asks_before_it_runs_over_them(
     assert not after.case.annotation.values[4].any()
 
 
-def test_a_leftover_without_a_file_is_kept(window: Any) -> None:
-    journal = window.journal
-    journal.answers["leftovers"] = (
-        SimpleNamespace(id="1", name="layer", when=datetime(2026, 1, 2, 3), voxels=4),
+def test_an_image_that_was_mirrored_keeps_the_strokes(
+    after: Any, make_image: Callable[..., Path]
+) -> None:
+    make_image(affine=Affine(np.diag([-1.0, 2.0, 3.0, 1.0])))
+    recover(after, True)
+    assert "lies otherwise in space" in after.troubles[-1]
+    assert after.session.cases == ()
+    assert len(after.journal.leftovers()) == 1
+
+
+def test_an_open_image_that_was_moved_keeps_the_strokes(
+    after: Any, make_image: Callable[..., Path]
+) -> None:
+    after.desk.open(str(make_image(affine=Affine.from_parts((1, 2, 3), (9, 0, 0)))))
+    recover(after, True)
+    assert "lies otherwise in space" in after.troubles[-1]
+    assert not after.case.annotation.values.any()
+    assert len(after.journal.leftovers()) == 1
+
+
+def test_what_is_not_as_it_was_is_told_at_last(
+    after: Any, make_image: Callable[..., Path], image: Path
+) -> None:
+    os.utime(image, ns=(1, 1))
+    recover(after, True)
+    text, severity = after.views.notices.last("show")
+    assert text.startswith("brain: 3 voxels that you drew are back; the image ")
+    assert text.endswith("has changed since")
+    assert severity == "warning"
+
+
+def layer_of(data: Any, name: str) -> Any:
+    return SimpleNamespace(data=data, name=name, scale=(1.0,) * 3, metadata={})
+
+
+@pytest.fixture
+def orphan(window: Any) -> Any:
+    """A window with strokes that were left on a layer without a file."""
+    values = np.zeros((4, 5, 6), np.uint8)
+    values[1, 2, 3] = 2
+    window.journal.answers["leftovers"] = (
+        SimpleNamespace(id="1", name="photo", when=datetime(2026, 1, 2, 3), voxels=1),
     )
-    journal.answers["restore"] = SimpleNamespace(paths=(), warnings=("one is lost",))
-    recover(window, True)
-    assert "one is lost" in window.troubles
-    assert "was no file" in window.troubles[-1]
-    assert not journal.all("discard")
+    window.journal.answers["restore"] = SimpleNamespace(
+        name="photo",
+        paths=(),
+        warnings=("one is lost",),
+        values=values,
+        touched=values > 0,
+        proposed=None,
+        grid=Grid((4, 5, 6), Affine.identity(), has_spacing=False),
+        table=TABLE,
+        labels=ImageLabels(),
+    )
+    return window
+
+
+def test_strokes_on_an_open_layer_come_back(orphan: Any) -> None:
+    orphan.canvas.image_added.emit(layer_of(np.zeros((4, 5, 6)), "photo"))
+    recover(orphan, True)
+    assert orphan.case.annotation.values[1, 2, 3] == 2
+    assert orphan.case.annotation.touched.sum() == 1
+    assert "are back; one is lost" in orphan.said[-1]
+    assert orphan.journal.all("discard") == [("1",)]
+
+
+def test_strokes_on_a_layer_wait_for_it(orphan: Any) -> None:
+    recover(orphan, True)
+    assert "was no file: add it" in orphan.troubles[-1]
+    assert "one is lost" in orphan.troubles[-1]
+    orphan.canvas.image_added.emit(layer_of(np.zeros((4, 5, 6)), "other"))
+    orphan.canvas.image_added.emit(layer_of(np.zeros((4, 5, 7)), "photo"))
+    assert not orphan.journal.all("discard")
+    orphan.canvas.image_added.emit(layer_of(np.zeros((4, 5, 6)), "photo"))
+    assert orphan.case.annotation.values[1, 2, 3] == 2
+    assert orphan.journal.all("discard") == [("1",)]
 
 
 def test_it_is_asked_once_the_window_stands(make_window: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -92,6 +93,7 @@ def test_an_empty_window_shows_nothing(window: Any) -> None:
 
 def test_drawn_by_hand(window: Any, image: Path) -> None:
     window.desk.open(str(image))
+    assert window.views.result.last("show_structures") == ([], "")
     window.draw((0, 0, slice(0, 5)), 2)
     rows, note = window.views.result.last("show_structures")
     assert [(label.name, one.voxels) for label, one in rows] == [("posterior", 5)]
@@ -108,9 +110,9 @@ def test_what_is_kept_is_told(window: Any, image: Path) -> None:
     window.desk.open(str(image))
     assert window.views.correct.last("show_saved") == ("",)
     window.journal.on_kept(window.case.id, datetime(2026, 1, 2, 14, 3, 22))
-    assert window.views.correct.last("show_saved") == ("kept 14:03:22",)
+    assert window.views.correct.last("show_saved") == ("saved on disk 14:03:22",)
     window.journal.on_kept("gone", datetime(2026, 1, 2, 15, 3, 22))
-    assert window.views.correct.last("show_saved") == ("kept 14:03:22",)
+    assert window.views.correct.last("show_saved") == ("saved on disk 14:03:22",)
     window.journal.on_trouble("the disk is full")
     assert window.views.correct.last("show_saved") == ("not kept on disk",)
     assert "the disk is full" in window.troubles[-1]
@@ -158,3 +160,33 @@ def test_what_was_proposed_is_brought_into_sight(proposed: Any, propose: Any) ->
     window.views.propose.run_requested.emit()
     window.runner.tell(Finished(propose(case, mask, window.desk.session.model)))
     assert window.canvas.all("go_to") == moved  # some of it is in sight
+
+
+def test_nothing_proposed_is_looked_for_nowhere(proposed: Any, propose: Any) -> None:
+    window, case = proposed, proposed.case
+    case.annotation.values[5, 7, 9] = 1
+    case.annotation.touched[5, 7, 9] = True
+    moved = window.canvas.all("go_to")
+    none = np.zeros(case.volume.shape, np.uint8)
+    window.views.propose.answers["ask_replace"] = False
+    window.views.propose.run_requested.emit()
+    window.runner.tell(Finished(propose(case, none, window.desk.session.model)))
+    assert window.canvas.all("go_to") == moved
+
+
+def test_the_middle_is_found_without_a_list_of_all() -> None:
+    generator = np.random.default_rng(0)
+    for share in (0.001, 0.3):
+        there = generator.random((40, 40, 40)) < share
+        points = np.argwhere(there)
+        away = ((points - points.mean(axis=0)) ** 2).sum(axis=1)
+        found = np.array(middle_of(there))
+        assert there[tuple(found)]
+        nearest = ((found - points.mean(axis=0)) ** 2).sum()
+        assert nearest == pytest.approx(away.min())
+    whole = np.ones((60, 60, 60), bool)
+    tracemalloc.start()
+    middle_of(whole)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * whole.size  # not 81 bytes a voxel

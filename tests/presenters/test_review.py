@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from diffseg.domain import Region
+from diffseg.domain import Region, RegionReport
 from diffseg.engine.events import Finished
 from diffseg.volume import Affine, Volume, write_mask
 
@@ -41,8 +42,18 @@ def proposed(window: Any, tmp_path: Path, card: Any, propose: Any) -> Any:
 
 
 def shown(window: Any) -> tuple[Any, int, int, int]:
-    place, index, total, seen = window.views.review.last("show_place")
+    place, index, total, seen, *_ = window.views.review.last("show_place")
     return place, index, total, seen
+
+
+def told(window: Any) -> tuple[bool, str]:
+    """Whether the place at hand was accepted, and why there is none."""
+    return window.views.review.last("show_place")[4:]
+
+
+def again(window: Any, proposal: Any) -> None:
+    window.views.propose.run_requested.emit()
+    window.runner.tell(Finished(proposal))
 
 
 def test_places_are_told_in_words(proposed: Any) -> None:
@@ -84,22 +95,113 @@ def test_accepting_goes_on_to_what_is_open(proposed: Any) -> None:
     proposed.views.review.accept_requested.emit()
     assert len(proposed.case.accepted) == 3
     assert shown(proposed)[3] == 3
-    assert "every doubtful place was accepted" in proposed.said[-1]
+    assert shown(proposed)[0] is None  # at the end
+    count = len(proposed.canvas.all("go_to"))
+    proposed.views.review.next_requested.emit()
+    assert len(proposed.canvas.all("go_to")) == count
+    proposed.views.review.previous_requested.emit()  # to see one again
+    assert shown(proposed)[0] is not None
+    assert told(proposed)[0]
 
 
-def test_proposing_again_starts_anew(proposed: Any, card: Any, propose: Any) -> None:
+def test_next_passes_what_was_accepted(proposed: Any) -> None:
+    review = proposed.views.review
+    for intent in ("next", "next", "accept"):
+        getattr(review, f"{intent}_requested").emit()
+    assert shown(proposed)[1:] == (2, 3, 1)
+    review.next_requested.emit()
+    assert shown(proposed)[1] == 0
+    review.next_requested.emit()
+    assert shown(proposed)[1] == 2
+
+
+def test_the_same_proposal_again_forgets_nothing(
+    proposed: Any, card: Any, propose: Any
+) -> None:
     proposed.views.review.accept_requested.emit()
     proposed.views.review.accept_requested.emit()
-    proposed.views.propose.run_requested.emit()
-    proposed.runner.tell(Finished(doubtful(proposed, card, propose)))
-    assert proposed.case.accepted == ()
-    assert shown(proposed)[1:] == (0, 3, 0)
+    again(proposed, doubtful(proposed, card, propose))
+    assert len(proposed.case.accepted) == 1
+    assert shown(proposed)[3] == 1
+
+
+def test_a_proposal_opens_again_where_it_changed_the_mask(
+    proposed: Any, card: Any, propose: Any
+) -> None:
+    proposed.views.review.next_requested.emit()
+    for _ in range(3):
+        proposed.views.review.accept_requested.emit()
+    places = set(proposed.case.accepted)
+    center = next(one for one in places if one[0] in range(9, 12))
+    other = doubtful(proposed, card, propose)
+    other.mask[center] = 3 - other.mask[center]
+    again(proposed, other)
+    assert set(proposed.case.accepted) == places - {center}
+    assert shown(proposed)[3] == 2
+
+
+def test_what_a_person_draws_opens_nothing_again(
+    proposed: Any, card: Any, propose: Any
+) -> None:
+    proposed.views.review.accept_requested.emit()
+    proposed.views.review.accept_requested.emit()
+    (center,) = proposed.case.accepted
+    proposed.draw(center, 2)
+    proposed.views.propose.answers["ask_replace"] = False
+    again(proposed, doubtful(proposed, card, propose))
+    assert proposed.case.accepted == (center,)
+
+
+def test_places_stay_where_a_proposal_did_not_look(
+    proposed: Any, card: Any, propose: Any
+) -> None:
+    before = [one.center for one in places_of(proposed)]
+    part = doubtful(proposed, card, propose)
+    part.uncertainty[8:] = 0
+    box = ((0, 8), (0, 30), (0, 40))
+    again(
+        proposed, replace(part, regions=(RegionReport("region", box, "request", {}),))
+    )
+    assert {one.center for one in places_of(proposed)} == set(before)
+
+
+def places_of(window: Any) -> list[Any]:
+    """Every place, by going round once."""
+    found = []
+    for _ in range(shown(window)[2]):
+        window.views.review.next_requested.emit()
+        found.append(shown(window)[0])
+    return found
+
+
+def test_one_member_is_unsure_and_disagrees_with_nobody(
+    proposed: Any, card: Any, propose: Any
+) -> None:
+    many = doubtful(proposed, card, propose)
+    one = replace(many, provenance=replace(many.provenance, members=1))
+    again(proposed, one)
+    for place in places_of(proposed):
+        assert "the model" in place.reason
+        assert "members" not in place.reason
+
+
+def test_no_doubt_and_no_finding_are_told(
+    proposed: Any, card: Any, propose: Any
+) -> None:
+    sure = doubtful(proposed, card, propose)
+    again(proposed, replace(sure, uncertainty=np.zeros(SHAPE, np.float32)))
+    assert told(proposed)[1].startswith("No doubtful places")
+    again(proposed, propose(proposed.case, np.zeros(SHAPE), card))
+    assert told(proposed)[1].startswith("Nothing was found")
 
 
 def test_the_strip_is_in_the_order_that_is_shown(proposed: Any) -> None:
     proposed.canvas.answers["slice_region"] = Region((6, 7), (0, 30), (0, 40))
     proposed.canvas.moved.emit()
-    doubts, here = proposed.views.review.last("show_strip")
+    doubts, here, title, where, marks = proposed.views.review.last("show_strip")
+    assert (title, where) == ("doubt by axial slice", "S 6.0 mm")
+    assert {index for index, _ in marks} == {2, 10, 15}
+    assert not any(accepted for _, accepted in marks)
     # RAS is shown from the head to the feet: plane 6 of 20 is shown as 13.
     assert proposed.case.display.turn.flips == (True, True, True)
     assert len(doubts) == 20
@@ -118,7 +220,8 @@ def test_the_strip_is_in_the_order_that_is_shown(proposed: Any) -> None:
 def test_the_strip_follows_the_plane(proposed: Any) -> None:
     proposed.canvas.answers["slice_region"] = Region((0, 20), (0, 30), (10, 11))
     proposed.canvas.moved.emit()
-    doubts, here = proposed.views.review.last("show_strip")
+    doubts, here, title, *_ = proposed.views.review.last("show_strip")
+    assert title == "doubt by sagittal slice"
     assert (len(doubts), here) == (40, 29)
 
 
@@ -143,5 +246,5 @@ def test_nothing_to_review(window: Any, image: Path) -> None:
     for intent in ("next_requested", "previous_requested", "accept_requested"):
         getattr(window.views.review, intent).emit()
     assert not window.canvas.all("go_to")
-    doubts, _ = window.views.review.last("show_strip")
+    doubts, *_ = window.views.review.last("show_strip")
     assert len(doubts) == 0

@@ -153,7 +153,8 @@ def _verdict(title: str, error: BaseException) -> tuple[int, str]:
             said = f"no command is given; choose one of {', '.join(sorted(below))}"
         return 2, f"{where}: {said}; see {where} --help"
     if isinstance(error, DiffsegError):
-        return error.exit_status, f"{title}: {error}"
+        hint = f" ({error.option})" if error.option else ""
+        return error.exit_status, f"{title}: {error}{hint}"
     # torch's error for an exhausted device is matched by name: torch stays unloaded.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         hint = "give a smaller --roi, fewer --members or --device cpu"

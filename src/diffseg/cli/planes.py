@@ -48,6 +48,8 @@ class View:
         Of the structures.
     has_spacing : bool
         False where the file gives no millimetres; lengths are then in voxels.
+    has_sides : bool
+        False where it is not known which side is which; planes have no letters then.
     """
 
     grey: Floats
@@ -57,6 +59,7 @@ class View:
     names: tuple[str, ...]
     colors: tuple[str, ...]
     has_spacing: bool
+    has_sides: bool
     by_members: bool
 
 
@@ -65,7 +68,8 @@ class Plane:
     """A window of one plane: 2D arrays over rows and columns, and its extent.
 
     `rows_mm` and `columns_mm` are the coordinates of voxel centres from the window's
-    own centre; `letters` name left, right, top and bottom.
+    own centre; `letters` name left, right, top and bottom, or are
+    blanks.
     """
 
     name: PlaneName
@@ -95,6 +99,7 @@ def view_of(volume: Volume, proposal: Proposal) -> View:
         names=proposal.labels.names,
         colors=_colors(proposal),
         has_spacing=grid.has_spacing,
+        has_sides=grid.has_spacing and grid.has_sides,
         by_members=proposal.members is not None,
     )
 
@@ -173,7 +178,7 @@ def plane_of(
         uncertainty=cut(view.uncertainty),
         rows_mm=_coordinates(reach[0], steps[0]),
         columns_mm=_coordinates(reach[1], steps[1]),
-        letters=letters,
+        letters=letters if view.has_sides else " " * len(letters),
     )
 
 

@@ -121,6 +121,7 @@ def write_facts(folder: Path, facts: CaseFacts) -> None:
             "shape": facts.grid.shape,
             "affine": facts.grid.affine.matrix.tolist(),
             "has_spacing": facts.grid.has_spacing,
+            "has_sides": facts.grid.has_sides,
         },
         "stamps": [
             s and [s.files, s.size, s.modified_ns]  # null where there was no file
@@ -155,7 +156,10 @@ def read_facts(folder: Path) -> CaseFacts:
 def _facts(told: Mapping[str, Any]) -> CaseFacts:
     z, y, x = (int(extent) for extent in told["grid"]["shape"])
     grid = Grid(
-        (z, y, x), Affine(told["grid"]["affine"]), bool(told["grid"]["has_spacing"])
+        (z, y, x),
+        Affine(told["grid"]["affine"]),
+        bool(told["grid"]["has_spacing"]),
+        bool(told["grid"].get("has_sides", True)),
     )
     labels = {name: Presence(state) for name, state in told["labels"].items()}
     return CaseFacts(

@@ -79,8 +79,6 @@ def read_case(case: Path) -> Restored:
     facts = _facts_or_guess(case, header, values, warnings)
     if facts.grid.shape != values.shape:
         raise UserError(f"{facts.name}: its mask and its image differ in shape")
-    if not facts.paths:
-        warnings.append(f"{facts.name} did not come from a file; open its image first")
     warnings += facts.changes()
     return Restored(
         values=values,

@@ -8,6 +8,9 @@ from diffseg.domain import ModelCard, Presence, Request
 from diffseg.errors import UserError
 from diffseg.segmenters.regions import check_place
 
+SIDES_UNKNOWN = (
+    "which side is left is not known: left and right may be swapped in the result"
+)
 # DICOM modalities that a card's own words can be held against.
 _MODALITIES = ("MR", "CT", "PT", "US")
 
@@ -58,6 +61,9 @@ def _doubts(card: ModelCard, request: Request) -> list[str]:
             f"{volume.name} has no spacing and was taken as it is; model {card.id} "
             f"was made for voxels of {size} mm, doubt the result"
         )
+    sides = volume.grid.has_spacing and volume.grid.has_sides
+    if preparation.orientation is not None and not sides:
+        lines.append(SIDES_UNKNOWN)
     modality = (volume.source.modality or "").upper()
     words = re.findall("[A-Z0-9]+", card.modality.upper())
     if modality in _MODALITIES and not any(w.startswith(modality) for w in words):

@@ -33,8 +33,8 @@ def resolve_device(name: str = "auto") -> str:
         return next((kind for kind, why in missing.items() if why is None), "cpu")
     if missing[wish] is not None:
         raise UserError(
-            f"device {wish}{origin} is not there: {missing[wish]}; "
-            "use --device cpu or auto"
+            f"device {wish}{origin} is not there: {missing[wish]}; use cpu or auto",
+            option="--device cpu",
         )
     return wish
 

@@ -21,7 +21,7 @@ from diffseg.errors import UserError
 from diffseg.progress import Work, run
 from diffseg.segmenters.intensity import as_float32, finite
 from diffseg.segmenters.pyramid import LOOKING
-from diffseg.segmenters.regions import ADVICE, check_findable
+from diffseg.segmenters.regions import ADVICE, OPTION, check_findable
 from diffseg.segmenters.registration import Registered, iter_register
 from diffseg.segmenters.template import mni152
 from diffseg.volume import Affine, Grid, Volume
@@ -103,7 +103,8 @@ def iter_locate(volume: Volume, localisation: Localisation) -> Work[Found]:
         similarity = registered.similarity if registered is not None else 0.0
         raise UserError(
             f"{volume.name}: no brain found like the template (similarity "
-            f"{similarity:.2f} < {LEAST_SIMILARITY}): {ADVICE}"
+            f"{similarity:.2f} < {LEAST_SIMILARITY}): {ADVICE}",
+            option=OPTION,
         )
     boxes, warnings = _carried(localisation.boxes, registered, grid, volume)
     seconds = time.perf_counter() - start
@@ -125,7 +126,8 @@ def _carried(
         if inside < LEAST_INSIDE:
             raise UserError(
                 f"{volume.name}: the {box.name} lies outside the image "
-                f"({100 * inside:.0f} % of its box is inside): {ADVICE}"
+                f"({100 * inside:.0f} % of its box is inside): {ADVICE}",
+                option=OPTION,
             )
         if inside < 1:
             warnings.append(

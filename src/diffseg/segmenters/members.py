@@ -186,7 +186,8 @@ class Members:
             size = " x ".join(map(str, tile))
             raise DiffsegError(
                 f"the memory of this machine does not suffice for one tile of {size} "
-                "voxels: close other programs, or give a smaller --roi"
+                "voxels: close other programs, or give a smaller region",
+                option="--roi",
             )
         self.means = after
         self._busy = busy = None

@@ -10,7 +10,7 @@ from diffseg.errors import UserError
 from diffseg.progress import Work
 from diffseg.volume import Grid, Volume
 
-ADVICE = "give the region with --roi"
+ADVICE, OPTION = "give the region to look at", "--roi"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,8 @@ def check_findable(volume: Volume) -> None:
         reason = "has no spacing" if not volume.grid.has_spacing else "is one slice"
         raise UserError(
             f"{volume.name}: the model's region cannot be looked for in an image "
-            f"that {reason}: {ADVICE}"
+            f"that {reason}: {ADVICE}",
+            option=OPTION,
         )
 
 
@@ -106,5 +107,5 @@ def _registered(volume: Volume, localisation: Localisation) -> Work[Looked]:
     how = f"registration to MNI152 (correlation {found.similarity:.2f})"
     places = tuple(Place(name, region, how) for name, region in found.boxes)
     if not places:
-        raise UserError(f"{volume.name}: no region found: give one with --roi")
+        raise UserError(f"{volume.name}: no region found: {ADVICE}", option=OPTION)
     return places, list(found.warnings)

@@ -20,6 +20,7 @@ from diffseg.volume.dicom_series import (
     list_series,
     stack_of,
 )
+from diffseg.volume.dicom_sides import with_sides
 from diffseg.volume.grid import Grid
 from diffseg.volume.itk import affine_of, channels_first, open_header, read_pixels
 from diffseg.volume.nifti import NotRecognisedError, chosen_frame
@@ -65,8 +66,9 @@ def read_dicom(path: str, frame: int | None, series: str | None) -> Volume:
         notes.append("the header gives no pixel spacing: no volumes in ml are given")
     source = _source((path,), stem_of(path), header, size, affine, known)
     grid = Grid((size[2], size[1], size[0]), affine, has_spacing=known)
+    grid, side_notes = with_sides(grid, header)
     loader = partial(_load_planes, (path,))
-    return Volume(loader, grid, source, tuple(dict.fromkeys(notes)))
+    return Volume(loader, grid, source, tuple(dict.fromkeys([*notes, *side_notes])))
 
 
 def read_dicom_folder(path: str, frame: int | None, series: str | None) -> Volume:
@@ -96,8 +98,10 @@ def read_dicom_folder(path: str, frame: int | None, series: str | None) -> Volum
     shape = (size[0], size[1], planes) + ((frames,) if frames > 1 else ())
     source = _source((path,), stem_of(path), first, shape, affine, known)
     grid = Grid((planes, size[1], size[0]), affine, has_spacing=known)
+    grid, side_notes = with_sides(grid, first)
     loader = partial(_load_planes, stack.frames[chosen])
-    return Volume(loader, grid, source, (*lines, *stack.notes, *notes))
+    said = (*lines, *stack.notes, *notes, *side_notes)
+    return Volume(loader, grid, source, said)
 
 
 def _chosen(found: list[SeriesInfo], path: str, series: str | None) -> SeriesInfo:

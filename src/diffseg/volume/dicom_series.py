@@ -16,7 +16,9 @@ from diffseg.volume.quiet import heard
 _MAGIC_AT = 128
 _TAGS = [
     "SeriesInstanceUID", "SeriesDescription", "Modality", "Rows", "Columns",
-    "ImagePositionPatient", "ImageOrientationPatient", "InstanceNumber",
+    "ImagePositionPatient", "ImageOrientationPatient", "PatientOrientation",
+    "InstanceNumber", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
     "AcquisitionNumber", "SOPInstanceUID", "SOPClassUID", "NumberOfFrames",
     "PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing",
     "BitsAllocated", "PixelRepresentation", "SamplesPerPixel",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,9 @@ _FORMATS = {
     ".hdr": "analyze",
     ".img": "analyze",
 }
+# Three words of MetaImage for the same matrix.
+_TURN = re.compile(rb"^\s*(TransformMatrix|Rotation|Orientation)\s*=", re.MULTILINE)
+_HEAD_BYTES = 1 << 16
 _DTYPES = {
     "8-bit unsigned integer": "uint8",
     "8-bit signed integer": "int8",
@@ -63,8 +67,9 @@ def read_itk(path: str, frame: int | None) -> Volume:
     chosen, notes = chosen_frame(frames, frame, path)
     affine = affine_of(reader, path)
     suffix = image_suffix(path)
-    if suffix in (".nrrd", ".nhdr") and "NRRD_space" not in reader.GetMetaDataKeys():
-        notes.append("the header names no space: which side is left is a guess")
+    open_question = _open_question(reader, suffix, path)
+    if open_question:
+        notes.append(f"{open_question}: which side is left is a guess")
     source = Source(
         paths=(path,),
         stem=stem_of(path),
@@ -74,8 +79,33 @@ def read_itk(path: str, frame: int | None) -> Volume:
         affine=affine,
         units=None,
     )
-    grid = Grid((z, y, x), affine)
+    grid = Grid((z, y, x), affine, has_sides=not open_question)
     return Volume(partial(_load, path, dims, chosen), grid, source, tuple(notes))
+
+
+def _open_question(reader: Any, suffix: str, path: str) -> str:
+    """Why the axes' place in the patient is not known; "" where it is."""
+    kind = _FORMATS.get(suffix, "")
+    if kind == "nrrd" and not _names_patient_space(reader):
+        return "the header names no space"
+    if kind == "metaimage" and not _TURN.search(_head(path)):
+        return "the header gives no TransformMatrix"
+    if kind == "analyze":
+        return "the header is damaged"
+    if reader.GetDimension() < 3:
+        return "an image of two dimensions does not say how it lies in the patient"
+    return ""
+
+
+def _names_patient_space(reader: Any) -> bool:
+    key = "NRRD_space"
+    named = key in reader.GetMetaDataKeys() and str(reader.GetMetaData(key))
+    return bool(named) and not str(named).lower().startswith("3d-")
+
+
+def _head(path: str) -> bytes:
+    with open(path, "rb") as handle:
+        return handle.read(_HEAD_BYTES).partition(b"ElementDataFile")[0]
 
 
 def open_header(path: str) -> Any:

@@ -29,6 +29,8 @@ _FORMATS = {
     "Minc1Image": "minc",
     "Minc2Image": "minc",
 }
+NO_FORM = "no sform and no qform: which side is left is a guess"
+ANALYZE = "Analyze does not say which side is left: it is a guess"
 _MM_FORMATS = ("mgh", "afni", "par-rec", "minc")
 
 
@@ -92,6 +94,9 @@ def read_nibabel(path: str, frame: int | None) -> Volume:
     units, unit_notes = _units(image, is_nifti)
     known_mm = units in (None, "mm")
     notes = [*lines, *notes, *unit_notes, *(_form_notes(image) if is_nifti else [])]
+    sides = _says_sides(image, kind)
+    if not sides:
+        notes.append(NO_FORM if is_nifti else ANALYZE)
     source = Source(
         paths=(path,),
         stem=stem_of(path),
@@ -103,7 +108,7 @@ def read_nibabel(path: str, frame: int | None) -> Volume:
         header=_single_file_header(image) if is_nifti else None,
     )
     i, j, k = layout.spatial
-    grid = Grid((k, j, i), affine, has_spacing=known_mm)
+    grid = Grid((k, j, i), affine, has_spacing=known_mm, has_sides=sides)
     return Volume(partial(_load, path, layout, chosen), grid, source, tuple(notes))
 
 
@@ -115,11 +120,11 @@ def chosen_frame(
     """Settle on a frame; a warning where nobody chose, an error out of range."""
     if frame is not None and not 0 <= frame < frames:
         raise UserError(
-            f"{where}: frame {frame} is not among its {frames}; "
-            f"give --frame 0 to {frames - 1}"
+            f"{where}: frame {frame} is not among its {frames}; give 0 to {frames - 1}",
+            option="--frame",
         )
     if frames > 1 and frame is None:
-        return 0, [f"4D image of {frames} frames: frame 0 is taken (--frame chooses)"]
+        return 0, [f"4D image of {frames} frames: the first, frame 0, is taken"]
     return frame or 0, []
 
 
@@ -235,12 +240,17 @@ def _units(image: Any, is_nifti: bool) -> tuple[str | None, list[str]]:
     return unit, [line]
 
 
+def _says_sides(image: Any, kind: str) -> bool:
+    """Whether the header says how the axes lie in the patient."""
+    if kind.startswith("nifti"):
+        return bool(image.header["sform_code"]) or bool(image.header["qform_code"])
+    return kind != "analyze"
+
+
 def _form_notes(image: Any) -> list[str]:
-    """Warn where the header leaves the orientation open, or says two things."""
+    """Warn where the header says two things of the orientation."""
     sform, scode = image.header.get_sform(coded=True)
     qform, qcode = image.header.get_qform(coded=True)
-    if not scode and not qcode:
-        return ["no sform and no qform: which side is left is a guess"]
     if scode and qcode and sform is not None and qform is not None:
         apart = float(np.abs(np.asarray(sform) - np.asarray(qform)).max())
         if apart > 0.1:

@@ -27,5 +27,6 @@ def mni152_path() -> Path:
             return path
     raise UserError(
         "the MNI152 template, which comes with nilearn, is not installed: "
-        "pip install 'napari-diffseg[demo]', or give the region with --roi"
+        "pip install 'napari-diffseg[demo]', or give the region to look at",
+        option="--roi",
     )

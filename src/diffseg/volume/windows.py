@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ AUTO = "Auto 1-99 %"
 _LEAST_SEEN, _MOST_SEEN = 0.05, 0.9
 FULL = "Full range"
 STORED = "as stored"
+IF_HU = " (if in HU)"
 _SAMPLES = 60_000
 _AIR_HU = -900.0
 _LOWEST_HU = -4096.0
@@ -80,9 +81,10 @@ def windows_for(volume: Volume) -> tuple[Window, ...]:
     """Windows that fit a volume, the best one first; loads the voxels.
 
     The ones that a DICOM file brings come first, then the modality's presets, then
-    two that are measured. The presets come last where they may not fit: for a CT
-    without a negative number, which is hardly in HU, and for a volume of unknown
-    modality whose numbers look like HU, with air near -1000.
+    two that are measured. The presets come last, and their names say that they hold
+    only in HU, where they may not fit: for a CT without a negative number, which is
+    hardly in HU, and for a volume of unknown modality whose numbers look like HU,
+    with air near -1000.
     """
     sample = _sample(volume.data[0])
     measured = (_auto(sample), _full(volume.data[0]))
@@ -92,7 +94,8 @@ def windows_for(volume: Volume) -> tuple[Window, ...]:
         known, doubtful = (), known
     elif not modality and _like_hounsfield(sample):
         doubtful = presets("CT")
-    return (*stored_windows(volume), *known, *measured, *doubtful)
+    marked = (replace(one, name=f"{one.name}{IF_HU}") for one in doubtful)
+    return (*stored_windows(volume), *known, *measured, *marked)
 
 
 @cache
