@@ -34,7 +34,8 @@ class Widths(QObject):
         widths: tuple[int, ...],
     ) -> None:
         super().__init__(main)
-        self._main, self._docks, self._wanted = main, docks, widths
+        self._main: QMainWindow | None = main
+        self._docks, self._wanted = docks, widths
         self._turns = self._held = 0
         self._timer = QTimer(self)
         self._timer.setInterval(TURN_MS)
@@ -44,10 +45,12 @@ class Widths(QObject):
         self._timer.start()
 
     def stop(self) -> None:
-        """Leave the widths to the user."""
-        if self._timer.isActive():
-            self._timer.stop()
+        """Leave the widths to the user, and let go of the window."""
+        self._timer.stop()
+        if self._main is not None:
             self._main.removeEventFilter(self)
+        self._main, self._docks = None, ()
+        self.setParent(None)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Look at what happens to the window; stop nothing."""
@@ -61,7 +64,7 @@ class Widths(QObject):
         return False
 
     def _turn(self) -> None:
-        if not self._main.isVisible():
+        if self._main is None or not self._main.isVisible():
             return
         self._turns += 1
         pairs = zip(self._docks, self._wanted, strict=True)
@@ -74,6 +77,7 @@ class Widths(QObject):
             self.stop()
 
     def _share(self) -> None:
-        self._main.resizeDocks(
-            list(self._docks), list(self._wanted), Qt.Orientation.Horizontal
-        )
+        if self._main is not None:
+            self._main.resizeDocks(
+                list(self._docks), list(self._wanted), Qt.Orientation.Horizontal
+            )
