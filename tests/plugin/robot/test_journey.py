@@ -94,7 +94,7 @@ def test_open_label_propose_correct_export(
     out = tmp_path / "exported.nii.gz"
     robot.type("diffseg.export.path", str(out))
     robot.click("diffseg.export.run")
-    robot.wait(out.exists, "the export is there")
+    robot.wait(lambda: not case.unsaved, "the export is there and was checked")
     source, written = nib.load(crop), nib.load(out)
     assert np.array_equal(np.asarray(written.dataobj).T, case.annotation.values)
     assert np.allclose(written.affine, source.affine, atol=1e-5)
