@@ -214,7 +214,7 @@ class Errand:
     propose : bool
         Start a proposal for the first case that opens.
     screenshot : Path, optional
-        Write a picture once that is done, and close the window.
+        Write a picture once that is done, and close the window; goes with `propose`.
     """
 
     def __init__(
@@ -228,8 +228,8 @@ class Errand:
         session = window.desk.session
         if propose:
             session.case_added.connect(self._on_case)
-        if screenshot is not None:
             session.case_changed.connect(self._on_change)
+        if screenshot is not None:
             self._later(PATIENCE_MS, self._give_up)
 
     def _on_case(self, case: Case) -> None:
@@ -238,12 +238,17 @@ class Errand:
 
     def _on_change(self, case: Case, aspect: str) -> None:
         if aspect == "proposal" and case.proposal is not None:
+            self.window.desk.session.case_changed.disconnect(self._on_change)
             self._later(SETTLE_MS // 2, self._look)
 
     def _look(self) -> None:
         """Show where the members disagree most, as a reader would go on."""
-        self.window.dock.review.next_requested.emit()
-        self._later(SETTLE_MS, self._take_picture)
+        dock = self.window.dock
+        dock.review.next_requested.emit()
+        dock.result.view_chosen.emit("uncertainty")
+        dock.reveal(dock.result)
+        if self.screenshot is not None:
+            self._later(SETTLE_MS, self._take_picture)
 
     def _take_picture(self) -> None:
         self.window.viewer.window.screenshot(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QPoint, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
@@ -94,6 +94,12 @@ class Dock(QWidget):
             self.correct,
             self.export,
         )
+
+    def reveal(self, panel: Panel) -> None:
+        """Scroll until a panel is in sight, from its headline on."""
+        content, bar = self._area.widget(), self._area.verticalScrollBar()
+        if content is not None and bar is not None:
+            bar.setValue(panel.mapTo(content, QPoint(0, 0)).y())
 
     def _scrolled(self) -> QScrollArea:
         content = QWidget()

@@ -63,7 +63,7 @@ class ResultPanel(Panel):
         )
         self._opacity.setRange(0, 100)
         self._opacity.setValue(50)
-        self._percent = QLabel("70 %")
+        self._percent = QLabel("50 %")
         self._percent.setFixedWidth(self._percent.fontMetrics().averageCharWidth() * 7)
         self._outline = named(
             QCheckBox("Outline"), self.handle("outline"), "Show the mask's edge only"
