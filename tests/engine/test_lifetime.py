@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
 
 from diffseg.engine import Engine, Failed, Finished, Stopped
 from diffseg.engine.exchange import Exchange, sweep
+from diffseg.engine.patience import within
 from diffseg.errors import DiffsegError, UserError
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -145,6 +149,19 @@ def test_the_worker_ends_with_the_process_that_wanted_it(world, ending):
 
 
 @linux
+def test_a_temporary_folder_of_a_long_path_is_no_obstacle(world, ear, monkeypatch):
+    far = world.temporary / ("f" * 60) / ("g" * 60)
+    far.mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(far))
+    engine = world.engine()
+    engine.propose(world.job(), ear)
+    assert isinstance(ear.last(), Finished)
+    engine.close()
+    assert list(far.iterdir()) == []
+    shutil.rmtree(far.parent)
+
+
+@linux
 def test_closing_ends_running_and_waiting_jobs(world, new_ear):
     engine = world.engine()
     running, waiting, done = new_ear(), new_ear(), new_ear()
@@ -219,6 +236,7 @@ def test_a_scheduler_that_is_not_there_is_the_users_mistake(world, ear):
     assert failed.exit_status == 2
     engine.close()
     assert states[:2] == ["starting", failed.message]
+    gc.collect()  # a client that failed to start must not wait for anything here
     assert world.exchanges == []
 
 
@@ -233,8 +251,12 @@ def scheduler(world):
         stdout=subprocess.PIPE,
         text=True,
     ) as cluster:
-        yield cluster.stdout.readline().strip()
-        cluster.stdin.close()
+        try:
+            yield within(60, cluster.stdout.readline).strip()
+            cluster.stdin.close()
+            cluster.wait(30)
+        finally:
+            cluster.kill()
 
 
 @pytest.mark.slow

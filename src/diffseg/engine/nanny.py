@@ -148,11 +148,10 @@ def _nanny(settings: dict[str, Any], scheduler: Any, security: Any) -> Any:
     # Dask would set these to 1 in the worker.
     threads = dict.fromkeys(THREAD_VARIABLES, settings["threads"])
     dask.config.set({"distributed.nanny.pre-spawn-environ": threads})
-    if sys.platform == "linux":
+    if sys.platform == "linux" and _put_socket_into(settings["exchange"]):
         # The next worker need not import torch again. Elsewhere a process cannot
         # fork, or not once it has met the system's own libraries.
         dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
-        _put_socket_into(settings["exchange"])
         context: Any = get_mp_context()  # type: ignore[no-untyped-call]
         context.set_forkserver_preload(_LOADED_AHEAD)
     dask_of: Any = distributed
@@ -169,12 +168,21 @@ def _nanny(settings: dict[str, Any], scheduler: Any, security: Any) -> Any:
     )
 
 
-def _put_socket_into(folder: str) -> None:
-    """Have the socket to the process that forks lie in a folder that is swept."""
-    if len(folder) <= _LONGEST:
-        before, tempfile.tempdir = tempfile.tempdir, folder
-        get_temp_dir()  # multiprocessing keeps the first
-        tempfile.tempdir = before
+def _put_socket_into(folder: str) -> bool:
+    """Have the socket to the process that forks lie in a folder that is swept.
+
+    Returns
+    -------
+    bool
+        Whether the folder's path is short enough for one: without, each worker
+        is started afresh, which takes longer.
+    """
+    if len(os.fsencode(folder)) > _LONGEST:
+        return False
+    before, tempfile.tempdir = tempfile.tempdir, folder
+    get_temp_dir()  # multiprocessing keeps the first
+    tempfile.tempdir = before
+    return True
 
 
 async def _start(nanny: Any) -> None:
