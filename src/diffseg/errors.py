@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Iterable
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
 
 LOG_BYTES = 1_000_000  # the log starts afresh beyond this, keeping one old file
@@ -46,6 +48,12 @@ class Cancelled(DiffsegError):
     """The user stopped the work; nothing half written is left (exit status 130)."""
 
     exit_status = 130
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A clause that names the known word nearest to a mistyped one, or nothing."""
+    found = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def log_file() -> Path:

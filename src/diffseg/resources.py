@@ -32,11 +32,15 @@ def shipped_recipe(name: str) -> dict[str, Any]:
 
 
 def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`base` with what `over` says, table by table."""
+    """`base` with what `over` says, table by table.
+
+    A table within that names another thing (`name`) takes nothing from the base's.
+    """
     result = dict(base)
     for key, value in over.items():
         below = result.get(key)
         if isinstance(below, dict) and isinstance(value, dict):
-            value = merged(below, value)
+            same = value.get("name", below.get("name")) == below.get("name")
+            value = merged(below, value) if same else value
         result[key] = value
     return result

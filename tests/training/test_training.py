@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from diffseg.diffusion import generator, noise_schedule
+from diffseg.diffusion import generator
 from diffseg.errors import UserError
 from diffseg.networks import build_network
 from diffseg.progress import run
 from diffseg_training.augment import example
-from diffseg_training.objectives import Batch, objective
+from diffseg_training.objectives import Batch, make_loss
 from diffseg_training.objectives.terms import coarser, dice_loss, one_hot
-from diffseg_training.recipe import Augmentation, Objective, load_recipe, recipe_names
+from diffseg_training.recipe import Augmentation, load_recipe, recipe_names
 from diffseg_training.state import read_log
 from diffseg_training.trainer import iter_train
 from diffseg_training.training_set import Example
@@ -151,20 +151,19 @@ def test_coarser_takes_the_majority():
     assert coarser(classes, 3).tolist() == [[[1, 2]]]
 
 
-@pytest.mark.parametrize("method", ["ensemdiff", "feedforward"])
-def test_objective_teaches_every_weight_it_should(method):
+@pytest.mark.parametrize("suffix", ["", "-feedforward"])
+def test_objective_teaches_every_weight_it_should(suffix):
     torch.manual_seed(0)
     config = dict(tiny_recipe().network)
     net = build_network(config.pop("name"), **config)
     one = ball_example(0)
     image, mask = example(one.image, one.classes, (16, 16, 16), None, generator(0))
-    batch = Batch(image[None], mask[None])
+    recipe = tiny_recipe(name=f"hippocampus-mri{suffix}")
+    loss_of = make_loss(recipe, net)
     for attempt in range(2):  # members are born silent: they learn from step two on
         optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
         optimiser.zero_grad()
-        loss, terms = objective(method)(
-            net, batch, noise_schedule("cosine"), Objective(), generator(attempt)
-        )
+        loss, terms = loss_of(net, Batch(image[None], mask[None], [generator(attempt)]))
         loss.backward()
         optimiser.step()
     assert terms["first"] > 0
@@ -174,12 +173,12 @@ def test_objective_teaches_every_weight_it_should(method):
     # Zeros go into the twin's member tower: its first layers see nothing.
     first = "member_tower.down.0."
     allowed = {first + part for part in ("conv1.weight", "skip.weight", "norm1.weight")}
-    assert set(untaught) <= (allowed if method == "feedforward" else set())
+    assert set(untaught) <= (allowed if suffix else set())
 
 
 def test_unknown_objective_is_the_users():
-    with pytest.raises(UserError, match="no objective"):
-        objective("telepathy")
+    with pytest.raises(UserError, match=r"'recicling' .* did you mean 'recycling'"):
+        tiny_recipe("objective.name=recicling")
 
 
 # The trainer

@@ -7,11 +7,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+)
 
 from diffseg.domain import Localisation, Preparation, Sampling
 from diffseg.errors import UserError
 from diffseg.resources import merged, resource
+from diffseg_training.settings import ObjectiveSettings, settings_class
 
 
 class _Frozen(BaseModel):
@@ -30,27 +38,6 @@ class Augmentation(_Frozen):
     contrast: float = Field(0.25, ge=0, lt=1, title="Largest change of contrast")
     noise: float = Field(0.15, ge=0, title="Largest added noise, SD")
     blur: float = Field(0.15, ge=0, le=1, title="Chance of a blurred example")
-
-
-class Objective(_Frozen):
-    """What is learnt: the noise levels seen, and the terms of the loss."""
-
-    members: int = Field(3, ge=1, title="Noisy masks per image and step")
-    terminal: float = Field(
-        1 / 3, ge=0, le=1, title="Share of noisy masks that are pure noise"
-    )
-    recycled: float = Field(
-        1 / 3,
-        ge=0,
-        le=1,
-        title="Share whose mask is the network's own answer, re-noised",
-    )
-    lowest: float = Field(
-        0.3, ge=0, lt=1, title="Lowest noise level, a share of the schedule"
-    )
-    dice: float = Field(1.0, ge=0, title="Weight of the Dice loss")
-    cross_entropy: float = Field(1.0, ge=0, title="Weight of the cross-entropy")
-    deep: float = Field(0.5, ge=0, title="Weight of the image tower's own answers")
 
 
 class Optimiser(_Frozen):
@@ -93,18 +80,30 @@ class Recipe(_Frozen):
 
     name: str
     title: str
-    method: str = Field(description="Segmenter's entry point and objective's name")
+    method: str = Field(description="Segmenter's entry point")
     network: dict[str, Any] = Field(description="name and configuration")
     patch: tuple[int, ...] = Field(description="Training patch, voxels (z, y, x)")
     preparation: Preparation
     sampling: Sampling = Field(default_factory=Sampling)
     localisation: Localisation | None = None
     augmentation: Augmentation = Field(default_factory=Augmentation)
-    objective: Objective = Field(default_factory=Objective)
+    objective: SerializeAsAny[ObjectiveSettings]
     optimiser: Optimiser = Field(default_factory=Optimiser)
     length: Length = Field(default_factory=Length)
     seed: int = 0
     card: CardText
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _of_its_own_class(cls, given: Any) -> Any:
+        """The settings of the objective that is named; they are a class of its own."""
+        if not isinstance(given, dict) or "name" not in given:
+            return given
+        try:
+            kind = settings_class(str(given["name"]))
+        except UserError as err:
+            raise ValueError(str(err)) from err
+        return kind.model_validate(given)
 
 
 def recipe_names() -> tuple[str, ...]:

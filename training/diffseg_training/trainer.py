@@ -14,11 +14,11 @@ import torch
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
-from diffseg.diffusion import generator, noise_schedule
+from diffseg.diffusion import generator
 from diffseg.networks import build_network, fast_layout
 from diffseg.progress import Progress, Work
 from diffseg_training.augment import example
-from diffseg_training.objectives import Batch, objective
+from diffseg_training.objectives import Batch, make_loss
 from diffseg_training.recipe import Recipe
 from diffseg_training.state import load_state, rewind_log, save_state
 from diffseg_training.training_set import Example
@@ -99,9 +99,7 @@ class _Run:
         self, recipe: Recipe, network: nn.Module, out: Path, device: str
     ) -> None:
         self.recipe, self.network, self.out, self.device = recipe, network, out, device
-        self.loss = objective(recipe.method)
-        sampling = recipe.sampling
-        self.schedule = noise_schedule(sampling.schedule, sampling.timesteps)
+        self.loss = make_loss(recipe, network)
         options = recipe.optimiser
         self.optimiser = torch.optim.AdamW(
             network.parameters(),
@@ -161,7 +159,8 @@ class _Run:
             )
         images = torch.stack([image for image, _ in picked]).to(self.device)
         masks = torch.stack([mask for _, mask in picked]).to(self.device)
-        return Batch(images, masks)
+        sources = [generator(seed, _STEP_KEY, first + i) for i in range(size)]
+        return Batch(images, masks, sources)
 
     def descend(self, examples: Sequence[Example]) -> dict[str, float]:
         """One step; a step whose gradient is not finite changes nothing."""
@@ -170,17 +169,10 @@ class _Run:
         rate = self.rate()
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        source = generator(self.recipe.seed, _STEP_KEY, self.clock.step)
         half = self.recipe.optimiser.precision == "bf16"
         kind = torch.device(self.device).type
         with torch.autocast(kind, dtype=torch.bfloat16, enabled=half):
-            loss, terms = self.loss(
-                self.network,
-                self.batch(examples),
-                self.schedule,
-                self.recipe.objective,
-                source,
-            )
+            loss, terms = self.loss(self.network, self.batch(examples))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(

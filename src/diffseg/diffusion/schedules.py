@@ -99,16 +99,37 @@ def zero_terminal_snr(schedule: NoiseSchedule) -> NoiseSchedule:
     return NoiseSchedule(root**2)
 
 
-_SCHEDULES: dict[str, Callable[[int], NoiseSchedule]] = {
-    "linear": linear,
-    "scaled_linear": scaled_linear,
+_LINEAR = {"linear": linear, "scaled_linear": scaled_linear}
+_OTHERS: dict[str, Callable[[int], NoiseSchedule]] = {
     "cosine": cosine,
     "linear_zero_snr": lambda timesteps: zero_terminal_snr(linear(timesteps)),
 }
 
 
-def noise_schedule(name: str, timesteps: int = 1000) -> NoiseSchedule:
-    """Schedule by name: linear, scaled_linear, cosine or linear_zero_snr."""
-    if name not in _SCHEDULES:
-        raise UserError(f"schedule {name!r} is not one of {', '.join(_SCHEDULES)}")
-    return _SCHEDULES[name](timesteps)
+def noise_schedule(
+    name: str, timesteps: int = 1000, betas: tuple[float, float] | None = None
+) -> NoiseSchedule:
+    """Schedule by name: linear, scaled_linear, cosine or linear_zero_snr.
+
+    Parameters
+    ----------
+    name : str
+    timesteps : int
+    betas : (first, last), optional
+        Of linear and scaled_linear, at 1000 timesteps.
+
+    Raises
+    ------
+    UserError
+        No such schedule, or betas for one that has none, or out of (0, 1).
+    """
+    if name not in {*_LINEAR, *_OTHERS}:
+        known = ", ".join((*_LINEAR, *_OTHERS))
+        raise UserError(f"schedule {name!r} is not one of {known}")
+    if betas is None:
+        return (_LINEAR | _OTHERS)[name](timesteps)
+    if name not in _LINEAR:
+        raise UserError(f"schedule {name} has no betas; leave them out")
+    if not 0 < betas[0] <= betas[1] < 1:
+        raise UserError(f"betas are {betas}; give a first and a last one within (0, 1)")
+    return _LINEAR[name](timesteps, *betas)

@@ -36,6 +36,11 @@ class Preparation(_Frozen):
         None, title="Spacing", description="(i, j, k) mm in that orientation"
     )
     intensity: Intensity = Field(default_factory=Intensity, title="Intensity")
+    size: tuple[int, int] | None = Field(
+        None,
+        title="Size",
+        description="(y, x) that every slice is resized to, of a 2D network",
+    )
     context: int = Field(
         0, ge=0, title="Context", description="Neighbour slices on each side (2.5D)"
     )
@@ -87,6 +92,31 @@ class Sampling(_Frozen):
     )
     slice_correlation: float = Field(
         0.0, ge=0, lt=1, title="Noise correlation between neighbouring slices"
+    )
+    betas: tuple[float, float] | None = Field(
+        None,
+        title="First and last beta",
+        description="Of the linear schedules, at 1000 timesteps",
+    )
+    prediction: Literal["classes", "x0", "eps", "v"] = Field(
+        "classes",
+        title="What the network puts out",
+        description="classes: logits over background and classes; else one channel "
+        "for each class but background",
+    )
+    variance: Literal["learned", "fixed_small", "fixed_large"] = Field(
+        "fixed_small", title="Variance of a step", description="sampler ddpm"
+    )
+    mask_range: tuple[float, float] = Field(
+        (-1.0, 1.0),
+        title="Mask range",
+        description="What stands for outside and inside where noise is added",
+    )
+    clip: bool = Field(
+        True, title="Clip", description="Estimates of the mask to its range"
+    )
+    consensus: Literal["mean", "staple", "squared_mean"] = Field(
+        "mean", title="Consensus", description="How members become one probability"
     )
 
 

@@ -194,6 +194,16 @@ class CompactUNet(nn.Module):
         nn.init.zeros_(cast("Tensor", self.correct.bias))
 
     @property
+    def mask_channels(self) -> int:
+        """Channels of the noisy mask: every class has one, background too."""
+        return self.classes
+
+    @property
+    def learned_variance(self) -> bool:
+        """Whether the answer places a variance: it does not."""
+        return False
+
+    @property
     def multiple(self) -> int:
         """Spatial sizes must be multiples of this."""
         return int(2 ** len(self.image_tower.pool))

@@ -1,8 +1,8 @@
-"""What each method learns: one file a method, found by the method's name."""
+"""What is learnt: one file an objective, found by the name in the recipe."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -11,40 +11,57 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from diffseg.diffusion import NoiseSchedule
 from diffseg.errors import UserError
-from diffseg_training.recipe import Objective
+from diffseg_training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Training examples: `image` (B, C, *S) float32, `classes` (B, *S) int64."""
+    """Training examples.
+
+    Attributes
+    ----------
+    image : (B, C, *S) float32 Tensor
+    classes : (B, *S) int64 Tensor
+    sources : sequence of B torch.Generator
+        Every random number that a sample meets comes from its own, so that a step
+        is the same however its samples are spread over processes.
+    """
 
     image: Tensor
     classes: Tensor
+    sources: Sequence[torch.Generator]
 
 
 class Loss(Protocol):
-    """One step's loss and its named terms, every random number from `source`."""
+    """One step's loss and its named terms.
+
+    It may be a `torch.nn.Module` with weights of its own: they are trained along,
+    and kept with the run's state, not with the model.
+    """
 
     def __call__(
-        self,
-        network: nn.Module,
-        batch: Batch,
-        schedule: NoiseSchedule,
-        config: Objective,
-        source: torch.Generator,
+        self, network: nn.Module, batch: Batch
     ) -> tuple[Tensor, Mapping[str, float]]:
-        """Return the loss to descend and the terms to log."""
+        """Return the loss to descend, a mean over samples, and the terms to log."""
         ...
 
 
-def objective(method: str) -> Loss:
-    """Loss of ``diffseg_training.objectives.<method>``; `UserError` if none."""
-    name = f"diffseg_training.objectives.{method}"
-    if not method.isidentifier() or find_spec(name) is None:
-        raise UserError(f"method {method!r} has no objective to train with")
-    return cast("Loss", import_module(name).loss)
+def make_loss(recipe: Recipe, network: nn.Module) -> Loss:
+    """Make the loss of ``diffseg_training.objectives.<recipe.objective.name>``.
+
+    Raises
+    ------
+    UserError
+        There is no such objective, or the network or the sampling does not fit it.
+    """
+    name = recipe.objective.name
+    module = f"{__name__}.{name}"
+    if not name.isidentifier() or find_spec(module) is None:
+        raise UserError(
+            f"objective {name!r} has no file in diffseg_training.objectives"
+        )
+    return cast("Loss", import_module(module).make(recipe, network))
 
 
-__all__ = ["Batch", "Loss", "objective"]
+__all__ = ["Batch", "Loss", "make_loss"]

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from diffseg.networks.compact_unet import ImageFeatures
-from diffseg_training.recipe import Objective
+
+
+class Weights(Protocol):
+    """What the terms of a segmentation loss weigh."""
+
+    @property
+    def dice(self) -> float:
+        """Weight of the Dice loss."""
+
+    @property
+    def cross_entropy(self) -> float:
+        """Weight of the cross-entropy."""
+
+    @property
+    def deep(self) -> float:
+        """Weight of the image tower's own answers."""
 
 
 def one_hot(classes: Tensor, count: int) -> Tensor:
@@ -30,7 +46,7 @@ def dice_loss(logits: Tensor, reference: Tensor) -> Tensor:
     return 1 - ((2 * overlap + 1.0) / (size + 1.0)).mean()
 
 
-def segmentation_loss(logits: Tensor, classes: Tensor, config: Objective) -> Tensor:
+def segmentation_loss(logits: Tensor, classes: Tensor, config: Weights) -> Tensor:
     """Cross-entropy and soft Dice of (B, K, *S) logits, in float32."""
     logits = logits.float()
     total = config.cross_entropy * functional.cross_entropy(logits, classes)
@@ -51,7 +67,7 @@ def with_image_tower(
     terms: Mapping[str, float],
     features: ImageFeatures,
     classes: Tensor,
-    config: Objective,
+    config: Weights,
 ) -> tuple[Tensor, Mapping[str, float]]:
     """Add the image tower's own answers at two resolutions: deep supervision."""
     if not config.deep:
@@ -68,6 +84,21 @@ def as_noisy_range(probability: Tensor) -> Tensor:
     return 2 * probability - 1
 
 
-def normal(like: Tensor, source: torch.Generator) -> Tensor:
-    """Standard normal numbers in the shape and on the device of `like`."""
-    return torch.randn(like.shape, generator=source).to(like)
+def normal(like: Tensor, sources: Sequence[torch.Generator]) -> Tensor:
+    """Standard normal numbers in the shape and on the device of `like` (B, ...).
+
+    Every sample's come from its own source; of fewer sources than samples, each
+    serves as many neighbouring samples.
+    """
+    each = len(like) // len(sources)
+    shape = (each, *like.shape[1:])
+    parts = [torch.randn(shape, generator=source) for source in sources]
+    return torch.cat(parts).to(like)
+
+
+def levels(
+    low: int, high: int, each: int, sources: Sequence[torch.Generator]
+) -> Tensor:
+    """`each` timesteps in [low, high) for every sample: (B * each,) int64."""
+    parts = [torch.randint(low, high, (each,), generator=one) for one in sources]
+    return torch.cat(parts)

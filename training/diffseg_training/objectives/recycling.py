@@ -13,37 +13,42 @@ Three kinds of noisy mask are shown for each image, in shares of the recipe:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
-from diffseg.diffusion import NoiseSchedule
+from diffseg.diffusion import NoiseSchedule, noise_schedule
+from diffseg.errors import UserError
 from diffseg.networks.compact_unet import CompactUNet
-from diffseg_training.objectives import Batch
+from diffseg_training.objectives import Batch, Loss
 from diffseg_training.objectives.terms import (
     as_noisy_range,
+    levels,
     normal,
     one_hot,
     segmentation_loss,
     with_image_tower,
 )
-from diffseg_training.recipe import Objective
+from diffseg_training.recipe import Recipe
+from diffseg_training.settings.recycling import Settings
 
 
-def _levels(
-    count: int, schedule: NoiseSchedule, lowest: float, source: torch.Generator
-) -> Tensor:
-    low = schedule.at(lowest) if lowest > 0 else 0
-    return torch.randint(low, schedule.timesteps, (count,), generator=source)
+def make(recipe: Recipe, network: nn.Module) -> Loss:
+    """Make the loss of a recipe, for a network that answers with classes."""
+    if not isinstance(network, CompactUNet):
+        raise UserError(
+            f"objective recycling of recipe {recipe.name} needs network compact_unet, "
+            f"not {recipe.network['name']}; denoising teaches the others"
+        )
+    assert isinstance(recipe.objective, Settings)
+    sampling = recipe.sampling
+    schedule = noise_schedule(sampling.schedule, sampling.timesteps, sampling.betas)
+    return partial(loss, config=recipe.objective, schedule=schedule)
 
 
 def loss(
-    network: nn.Module,
-    batch: Batch,
-    schedule: NoiseSchedule,
-    config: Objective,
-    source: torch.Generator,
+    network: nn.Module, batch: Batch, *, config: Settings, schedule: NoiseSchedule
 ) -> tuple[Tensor, Mapping[str, float]]:
     """Mean loss over pure-noise, noised-reference and recycled masks."""
     net = cast("CompactUNet", network)
@@ -52,15 +57,16 @@ def loss(
     recycled = round(config.members * config.recycled)
     noised = max(0, config.members - pure - recycled)
 
+    low = schedule.at(config.lowest) if config.lowest > 0 else 0
     features = net.encode(batch.image)
     reference = as_noisy_range(one_hot(batch.classes, net.classes))  # [B, K, *S]
 
     # 1. Pure noise and noised references go through the network together.
     first = pure + noised
     x0 = reference.repeat_interleave(first, 0)  # [B*first, K, *S]
-    t = _levels(images * first, schedule, config.lowest, source).to(x0.device)
+    t = levels(low, schedule.timesteps, first, batch.sources).to(x0.device)
     t.view(images, first)[:, :pure] = schedule.timesteps - 1
-    noisy = schedule.add_noise(x0, normal(x0, source), t)
+    noisy = schedule.add_noise(x0, normal(x0, batch.sources), t)
     logits = net.denoise(noisy, t, features.expanded(first))
     classes = batch.classes.repeat_interleave(first, 0)
     total = segmentation_loss(logits, classes, config)
@@ -70,8 +76,8 @@ def loss(
     if recycled:
         answer = logits.detach().view(images, first, *logits.shape[1:])[:, 0]
         own = as_noisy_range(answer.float().softmax(1)).repeat_interleave(recycled, 0)
-        t = _levels(images * recycled, schedule, config.lowest, source).to(x0.device)
-        noisy = schedule.add_noise(own, normal(own, source), t)
+        t = levels(low, schedule.timesteps, recycled, batch.sources).to(x0.device)
+        noisy = schedule.add_noise(own, normal(own, batch.sources), t)
         logits = net.denoise(noisy, t, features.expanded(recycled))
         classes = batch.classes.repeat_interleave(recycled, 0)
         again = segmentation_loss(logits, classes, config)
