@@ -301,7 +301,7 @@ def test_none_is_left_out():
     )
     assert bootstrap_interval([1.0, None], "ab") is None
     assert differences([1.0, None, 3.0], [0.5, 1.0, None]) == [0.5, None, None]
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="2 groups for 1 case"):
         bootstrap_interval([1.0], "ab")
 
 

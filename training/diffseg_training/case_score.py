@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffseg.domain import LabelTable, Proposal
-from diffseg.metrics import (
-    CalibrationCounts,
-    Confusion,
-    ErrorRanking,
-    confusion,
-    foreground_box,
-    surface_distances,
-)
+from diffseg.metrics import Confusion, confusion, surface_distances
+from diffseg_training.case_raters import RaterScore, score_raters
+from diffseg_training.case_trust import Rankings, Trust, trust_of
 
 Numbers = Mapping[str, float | None]
-BOX_MARGIN = 5
-"""Voxels by which the box of reference and prediction is widened."""
 NSD_TOLERANCE_MM = 2.0
+NSD_TOLERANCE_PX = 2.0
+SURFACES = ("hd95_mm", "nsd_2mm", "hd95_px", "nsd_2px")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,40 +27,67 @@ class CaseScore:
     Parameters
     ----------
     case, group : str
-    dice, iou, hd95_mm, nsd_2mm : mapping of name to float or None
-        For each structure; None where undefined.
-    dice_foreground : float
-        Dice of all structures merged into one.
-    present : frozenset of str
-        Structures that the reference holds.
+    counts : mapping of name to Confusion
+        Voxels of each structure: found, found wrongly, missed.
+    merged : Confusion
+        The same of all structures merged into one.
+    hd95_mm, nsd_2mm : mapping of name to float or None
+        For each structure; None where undefined, or without a spacing.
+    hd95_px, nsd_2px : mapping of name to float or None
+        The same in voxels; None where there is a spacing.
     volumes_ml : mapping of name to (reference, p05, p95)
         Volume of the reference and the members' 5 % and 95 % quantiles, ml;
         None without a spacing or with one member.
     expected_dice : mapping of name to float or None
         Mean Dice between pairs of members; None with one member.
-    calibration, calibration_box : CalibrationCounts
+    grid, box : Trust
         Over the native grid, and inside the widened box of both masks.
-    ranking : ErrorRanking
-        Uncertainty of wrong and of right voxels, in coarse bins.
+    raters : RaterScore, optional
+        Against all raters, where the case has several.
     seconds : float
         Time that the proposal took.
     """
 
     case: str
     group: str
-    dice: Mapping[str, float]
-    iou: Mapping[str, float]
+    counts: Mapping[str, Confusion]
+    merged: Confusion
     hd95_mm: Numbers
     nsd_2mm: Numbers
-    dice_foreground: float
-    present: frozenset[str]
+    hd95_px: Numbers
+    nsd_2px: Numbers
     volumes_ml: Mapping[str, tuple[float | None, float | None, float | None]]
     expected_dice: Numbers
-    calibration: CalibrationCounts
-    calibration_box: CalibrationCounts
-    ranking: ErrorRanking
+    grid: Trust
+    box: Trust
+    raters: RaterScore | None
     seconds: float
     warnings: tuple[str, ...] = ()
+
+    @property
+    def dice(self) -> dict[str, float]:
+        """Dice of each structure."""
+        return {name: counts.dice for name, counts in self.counts.items()}
+
+    @property
+    def iou(self) -> dict[str, float]:
+        """Intersection over union of each structure."""
+        return {name: counts.iou for name, counts in self.counts.items()}
+
+    @property
+    def present(self) -> frozenset[str]:
+        """Structures that the reference holds."""
+        return frozenset(n for n, c in self.counts.items() if _reference_voxels(c))
+
+    @property
+    def dice_foreground(self) -> float:
+        """Dice of all structures merged into one."""
+        return self.merged.dice
+
+    @property
+    def iou_macro(self) -> float:
+        """Mean IoU over structures."""
+        return float(np.mean(list(self.iou.values())))
 
     @property
     def dice_macro(self) -> float:
@@ -79,10 +101,13 @@ class CaseScore:
             "group": self.group,
             "dice": dict(self.dice),
             "iou": dict(self.iou),
-            "hd95_mm": dict(self.hd95_mm),
-            "nsd_2mm": dict(self.nsd_2mm),
+            **{kind: dict(getattr(self, kind)) for kind in SURFACES},
+            "counts": {name: _as_json(one) for name, one in self.counts.items()},
             "dice_foreground": self.dice_foreground,
-            "ece": self.calibration.ece,
+            "ece": self.grid.top_label.ece,
+            "ece_box": self.box.top_label.ece,
+            "ece_binary": {n: one.ece for n, one in self.grid.binary.items()},
+            "raters": None if self.raters is None else self.raters.as_json(),
             "seconds": self.seconds,
             "warnings": list(self.warnings),
         }
@@ -108,9 +133,9 @@ def score_case(
     case: str,
     group: str,
     proposal: Proposal,
-    reference: NDArray[np.uint8],
+    references: Sequence[NDArray[np.uint8]],
     seconds: float,
-) -> tuple[CaseScore, ErrorRanking]:
+) -> tuple[CaseScore, Rankings]:
     """Score a proposal.
 
     Parameters
@@ -118,84 +143,80 @@ def score_case(
     case, group : str
         Names of the case and of its patient.
     proposal : Proposal
-    reference : (Z, Y, X) uint8 ndarray
-        Class indices in the order of the proposal's labels, 0 for background.
+        With its members, where there are several references.
+    references : sequence of (Z, Y, X) uint8 ndarrays
+        Class indices in the order of the proposal's labels, 0 for background. The
+        first is the one that is scored against; others are further raters'.
     seconds : float
         Time that the proposal took.
 
     Returns
     -------
-    CaseScore, ErrorRanking
-        The ranking is the case's own in full resolution, to be added up and
-        let go; the score keeps a coarse one.
+    CaseScore, Rankings
+        The rankings are the case's own in full resolution, to be added up and
+        let go; the score keeps coarse ones.
     """
-    labels = proposal.labels
+    labels, reference = proposal.labels, references[0]
     predicted = class_indices(proposal.mask, labels, labels)
-    calibration, box = _calibration(proposal.probability, predicted, reference)
-    ranking = ErrorRanking().add(proposal.uncertainty, predicted != reference)
-    overlaps = {
-        name: confusion(predicted, reference, i + 1)
-        for i, name in enumerate(labels.names)
-    }
+    grid, box, rankings = trust_of(proposal, predicted, reference)
+    overlaps = count_structures(predicted, reference, labels)
     anything = [np.minimum(mask, 1) for mask in (predicted, reference)]
-    merged = confusion(anything[0], anything[1])
-    surfaces = _surfaces(proposal, predicted, reference)
+    raters = None
+    if len(references) > 1:
+        members = _members(proposal)
+        raters, doubt = score_raters(proposal, predicted, members, references)
+        rankings = replace(rankings, raters=doubt)
     score = CaseScore(
         case=case,
         group=group,
-        dice={name: overlap.dice for name, overlap in overlaps.items()},
-        iou={name: overlap.iou for name, overlap in overlaps.items()},
-        hd95_mm={name: pair[0] for name, pair in surfaces.items()},
-        nsd_2mm={name: pair[1] for name, pair in surfaces.items()},
-        dice_foreground=merged.dice,
-        present=frozenset(n for n, o in overlaps.items() if _reference_voxels(o)),
+        counts=overlaps,
+        merged=confusion(anything[0], anything[1]),
+        **_surfaces(proposal, predicted, reference),
         volumes_ml=_volumes(proposal, overlaps),
         expected_dice={s.name: s.expected_dice for s in proposal.structures},
-        calibration=calibration,
-        calibration_box=box,
-        ranking=coarse(ranking),
+        grid=grid,
+        box=box,
+        raters=raters,
         seconds=seconds,
         warnings=proposal.warnings,
     )
-    return score, ranking
+    return score, rankings
 
 
-def coarse(ranking: ErrorRanking, bins: int = 2048) -> ErrorRanking:
-    """Sum neighbouring bins, so that a ranking of every case can be kept."""
-    return ErrorRanking(
-        ranking.wrong.reshape(bins, -1).sum(axis=1),
-        ranking.right.reshape(bins, -1).sum(axis=1),
-    )
+def count_structures(
+    predicted: NDArray[np.uint8], reference: NDArray[np.uint8], labels: LabelTable
+) -> dict[str, Confusion]:
+    """Count the voxels of each structure, of two masks of class indices."""
+    return {
+        name: confusion(predicted, reference, i + 1)
+        for i, name in enumerate(labels.names)
+    }
 
 
-def _calibration(
-    probability: NDArray[np.float32],
-    predicted: NDArray[np.uint8],
-    reference: NDArray[np.uint8],
-) -> tuple[CalibrationCounts, CalibrationCounts]:
-    # What the foreground classes leave; rounding may leave a hair below 0.
-    background = np.clip(1 - probability.sum(axis=0, keepdims=True), 0, 1)
-    full = np.concatenate([background, probability])
-    nothing = CalibrationCounts()
-    found = foreground_box(reference, predicted, BOX_MARGIN)
-    box = nothing if found is None else nothing.add(full[:, *found], reference[found])
-    return nothing.add(full, reference), box
+def _members(proposal: Proposal) -> NDArray[np.uint8]:
+    """Masks of the members in class indices; a single one is the proposal itself."""
+    members = proposal.members
+    if members is None:
+        if proposal.provenance.members > 1:
+            raise ValueError("several raters need the proposal's members")
+        members = proposal.mask[None]
+    return class_indices(members, proposal.labels, proposal.labels)
 
 
 def _surfaces(
     proposal: Proposal, predicted: NDArray[np.uint8], reference: NDArray[np.uint8]
-) -> dict[str, tuple[float | None, float | None]]:
-    """HD95 (mm) and normalised surface Dice of each structure."""
-    grid = proposal.grid
-    spacing = grid.spacing_zyx if grid.has_spacing else None
-    result: dict[str, tuple[float | None, float | None]] = {}
-    for i, name in enumerate(proposal.labels.names):
+) -> dict[str, dict[str, float | None]]:
+    """HD95 and normalised surface Dice of each structure, in mm or else in voxels."""
+    names, grid = proposal.labels.names, proposal.grid
+    result = {kind: dict[str, float | None].fromkeys(names) for kind in SURFACES}
+    spacing, unit, tolerance = (1.0, 1.0, 1.0), "px", NSD_TOLERANCE_PX
+    if grid.has_spacing:
+        spacing, unit, tolerance = grid.spacing_zyx, "mm", NSD_TOLERANCE_MM
+    for i, name in enumerate(names):
         found = surface_distances(predicted, reference, spacing, i + 1)
-        result[name] = (
-            (None, None)
-            if found is None
-            else (found.hd95_mm, found.nsd(NSD_TOLERANCE_MM))
-        )
+        if found is not None:
+            result[f"hd95_{unit}"][name] = found.hd95_mm
+            result[f"nsd_2{unit}"][name] = found.nsd(tolerance)
     return result
 
 
@@ -218,3 +239,11 @@ def _volumes(
 
 def _reference_voxels(overlap: Confusion) -> int:
     return overlap.true_positive + overlap.false_negative
+
+
+def _as_json(counts: Confusion) -> dict[str, int]:
+    return {
+        "tp": counts.true_positive,
+        "fp": counts.false_positive,
+        "fn": counts.false_negative,
+    }

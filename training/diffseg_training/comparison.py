@@ -1,20 +1,24 @@
-"""Two models on the same cases: differences in pairs, intervals over groups."""
+"""Two models on the same cases: paired differences, intervals and tests over groups."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from diffseg.metrics import differences, mean_defined, paired_interval
+from diffseg.metrics import (
+    Statistic,
+    difference,
+    mean_defined,
+    paired_means,
+    permutation_p,
+    wilcoxon_p,
+)
 from diffseg_training.case_score import CaseScore
-from diffseg_training.evaluation_summary import STRUCTURE_SCORES, structure_values
-from diffseg_training.resampling import (
-    RESAMPLES,
-    SEED,
-    group_draws,
-    percentile_interval,
-    resampled_auroc,
-    resampled_ece,
+from diffseg_training.evaluation_statistics import (
+    STRUCTURE_SCORES,
+    Tree,
+    statistics_of,
+    structure_values,
 )
 
 Values = Sequence[float | None]
@@ -26,7 +30,7 @@ def compare(
     our_summary: dict[str, Any],
     their_summary: dict[str, Any],
 ) -> dict[str, Any]:
-    """Differences "model minus compared", each with a 95 % interval over groups.
+    """Differences "model minus compared", each with an interval and tests over groups.
 
     Parameters
     ----------
@@ -38,60 +42,86 @@ def compare(
     Returns
     -------
     dict
-        For each score ``{"model", "compared", "difference", "ci95"}``, in a
-        mapping of structures where there is one for each. An interval above 0
-        says that the model's number is the larger one; for ``ece`` and
-        ``hd95_mm`` smaller is better.
+        For each score ``{"model", "compared", "difference", "ci95",
+        "p_permutation", "p_wilcoxon"}``, in trees as ``metrics.json`` has them. An
+        interval above 0 says that the model's number is the larger one; for ``ece``,
+        ``hd95_mm``, risk and ``ged2`` smaller is better. p_permutation is of the same
+        difference, with the models' answers exchanged patient by patient;
+        p_wilcoxon of the signed ranks of the patients' means, null for what is no
+        mean over cases.
     """
     if [s.case for s in ours] != [s.case for s in theirs]:
         raise ValueError("the two models were not evaluated on the same cases")
     groups = [score.group for score in ours]
     result: dict[str, Any] = {
         kind: {
-            name: _paired(
+            name: _paired_means(
                 structure_values(ours, kind, name),
                 structure_values(theirs, kind, name),
                 groups,
             )
-            for name in ours[0].dice
+            for name in ours[0].counts
         }
         for kind in STRUCTURE_SCORES
     }
-    for kind in ("dice_macro", "dice_foreground"):
+    for kind in ("dice_macro", "iou_macro", "dice_foreground"):
         values = [[getattr(s, kind) for s in scores] for scores in (ours, theirs)]
-        result[kind] = _paired(values[0], values[1], groups)
-    return result | _pooled(ours, theirs, our_summary, their_summary)
+        result[kind] = _paired_means(values[0], values[1], groups)
+    images = [[s.grid.top_label.ece for s in scores] for scores in (ours, theirs)]
+    result["ece_image_mean"] = _paired_means(images[0], images[1], groups)
+    trees = statistics_of(ours), statistics_of(theirs)
+    for kind in ("ece_pooled", "ece_foreground_box", "uncertainty_error_auroc"):
+        known = our_summary[kind], their_summary[kind]
+        result[kind] = _pooled(trees[0][kind], trees[1][kind], known, groups)
+    for kind in ("averages", "ece", "risk_coverage", "raters"):
+        if kind in trees[0] and kind in trees[1]:
+            summaries = our_summary[kind], their_summary[kind]
+            result[kind] = _branches(trees[0][kind], trees[1][kind], summaries, groups)
+    return result
 
 
-def _paired(ours: Values, theirs: Values, groups: Sequence[str]) -> dict[str, Any]:
+def _branches(
+    ours: Tree, theirs: Tree, summaries: tuple[Any, Any], groups: Sequence[str]
+) -> Tree:
+    result: Tree = {}
+    for name, branch in ours.items():
+        a, b = (None if one is None else one[name] for one in summaries)
+        if isinstance(branch, dict):
+            result[name] = _branches(branch, theirs[name], (a, b), groups)
+        else:
+            result[name] = _pooled(branch, theirs[name], (a, b), groups)
+    return result
+
+
+def _paired_means(ours: Values, theirs: Values, groups: Sequence[str]) -> Tree:
+    # The difference is over the cases where both are defined, unlike the two means.
+    a, b = paired_means(ours, theirs)
+    found = _tested(a, b, groups)
     return {
         "model": mean_defined(ours),
         "compared": mean_defined(theirs),
-        # Over the cases where both are defined, unlike the two means.
-        "difference": mean_defined(differences(ours, theirs)),
-        "ci95": paired_interval(ours, theirs, groups, RESAMPLES, SEED),
+        **found,
+        "p_wilcoxon": wilcoxon_p(ours, theirs, groups),
     }
 
 
 def _pooled(
-    ours: Sequence[CaseScore],
-    theirs: Sequence[CaseScore],
-    our_summary: dict[str, Any],
-    their_summary: dict[str, Any],
-) -> dict[str, Any]:
-    draws, n_groups = group_draws(ours), len({score.group for score in ours})
-    resampled = {
-        "ece_pooled": [resampled_ece(s, draws, box=False) for s in (ours, theirs)],
-        "ece_foreground_box": [resampled_ece(s, draws, True) for s in (ours, theirs)],
-        "uncertainty_error_auroc": [resampled_auroc(s, draws) for s in (ours, theirs)],
+    ours: Statistic,
+    theirs: Statistic,
+    known: tuple[float | None, float | None],
+    groups: Sequence[str],
+) -> Tree:
+    """Compare what is no mean; `known` are the numbers in full resolution."""
+    a, b = known
+    found = _tested(ours, theirs, groups)
+    found["difference"] = None if a is None or b is None else a - b
+    return {"model": a, "compared": b, **found, "p_wilcoxon": None}
+
+
+def _tested(ours: Statistic, theirs: Statistic, groups: Sequence[str]) -> Tree:
+    gain = difference(ours, theirs)
+    return {
+        "difference": gain.value,
+        "ci95": gain.interval(groups),
+        "p_permutation": permutation_p(ours, theirs, groups),
     }
-    result = {}
-    for kind, (our_draws, their_draws) in resampled.items():
-        a, b = our_summary[kind], their_summary[kind]
-        result[kind] = {
-            "model": a,
-            "compared": b,
-            "difference": None if a is None or b is None else a - b,
-            "ci95": percentile_interval(our_draws - their_draws, n_groups),
-        }
-    return result

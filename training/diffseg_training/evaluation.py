@@ -4,103 +4,39 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from diffseg.domain import (
-    ImageLabels,
-    LabelTable,
-    ModelCard,
-    Proposal,
-    Provenance,
-    Request,
-)
+from diffseg.domain import ImageLabels, LabelTable, ModelCard, Proposal, Request
 from diffseg.errors import UserError
-from diffseg.metrics import ErrorRanking
 from diffseg.progress import Progress, Work
-from diffseg.volume import Volume
-from diffseg_training.case_score import CaseScore, class_indices, score_case
+from diffseg_training.case_score import class_indices
 from diffseg_training.comparison import compare
 from diffseg_training.dataset import Case, Dataset, read_image, read_reference
-from diffseg_training.evaluation_summary import summarise
-from diffseg_training.pictures import Picture, picture_of
+from diffseg_training.evaluation_config import EvaluationConfig, evaluation_config
+from diffseg_training.evaluation_tally import Tally
+from diffseg_training.pictures import Picture
 
 if TYPE_CHECKING:
     from diffseg.segmenters import Segmenter
 
-WORST = 3
-"""Cases that the report shows, lowest Dice first."""
-
-
-class EvaluationConfig(BaseModel):
-    """What to evaluate, and what the model is told."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    split: str = Field(
-        default="val", title="Split", description="train, val, test or all"
-    )
-    labels: Literal["given", "predicted", "none"] = Field(
-        default="none",
-        title="Image-level labels",
-        description="Those of the dataset, those of the model's classifier, or none",
-    )
-    members: int | None = Field(default=None, ge=1, title="Members")
-    steps: int | None = Field(default=None, ge=1, title="Steps")
-    seed: int = Field(default=0, ge=0, title="Seed")
-
-
-def evaluation_config(**fields: Any) -> EvaluationConfig:
-    """Make an `EvaluationConfig`; `UserError` names the first field that is wrong."""
-    try:
-        return EvaluationConfig(**fields)
-    except ValidationError as err:
-        first = err.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{where} is {first['input']!r}: {first['msg']}") from None
+__all__ = ["Evaluation", "EvaluationConfig", "evaluation_config", "iter_evaluate"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """What came out: the content of ``metrics.json`` and the worst cases' slices."""
+    """What came out: the content of ``metrics.json``, and slices of some cases.
+
+    `worst` has the lowest Dice first, `best` the highest; `typical` cases lie at the
+    median. No case is in two of them.
+    """
 
     metrics: dict[str, Any]
     worst: tuple[Picture, ...]
+    typical: tuple[Picture, ...]
+    best: tuple[Picture, ...]
     labels: LabelTable
-
-
-@dataclass(slots=True)
-class _Tally:
-    """The running scores of one model; nothing in it grows with a volume."""
-
-    segmenter: Segmenter
-    scores: list[CaseScore] = field(default_factory=list)
-    ranking: ErrorRanking = field(default_factory=ErrorRanking)
-    worst: list[Picture] = field(default_factory=list)
-    run: Provenance | None = None
-
-    def add(
-        self,
-        case: Case,
-        volume: Volume,
-        proposal: Proposal,
-        reference: NDArray[np.uint8],
-        seconds: float,
-    ) -> None:
-        score, ranking = score_case(case.case, case.group, proposal, reference, seconds)
-        self.scores.append(score)
-        self.ranking = self.ranking + ranking
-        self.run = proposal.provenance
-        worst = self.worst
-        if len(worst) < WORST or score.dice_macro < worst[-1].score.dice_macro:
-            worst.append(picture_of(score, volume, proposal, reference))
-            worst.sort(key=lambda picture: picture.score.dice_macro)
-            del worst[WORST:]
 
 
 def iter_evaluate(
@@ -139,7 +75,7 @@ def iter_evaluate(
     for each in segmenters:
         _check(each.card, dataset, config)
     cases, warnings = _with_reference(dataset, config)
-    tallies = [_Tally(each) for each in segmenters]
+    tallies = [Tally(each) for each in segmenters]
     for i, case in enumerate(cases):
         progress = Progress("evaluate", i, len(cases), case.case)
         yield progress
@@ -149,7 +85,10 @@ def iter_evaluate(
             raise UserError(f"case {case.case}: {err}") from err
     yield Progress("evaluate", len(cases), len(cases), "summarise")
     metrics = _metrics(tallies, dataset, config, warnings)
-    return Evaluation(metrics, tuple(tallies[0].worst), segmenter.card.labels)
+    shown = tallies[0].gallery
+    return Evaluation(
+        metrics, shown.worst, shown.typical, shown.best, segmenter.card.labels
+    )
 
 
 def _check(card: ModelCard, dataset: Dataset, config: EvaluationConfig) -> None:
@@ -189,24 +128,33 @@ def _evaluate_case(
     case: Case,
     dataset: Dataset,
     config: EvaluationConfig,
-    tallies: Sequence[_Tally],
+    tallies: Sequence[Tally],
     progress: Progress,
 ) -> Work[None]:
     volume = read_image(case)
-    mask = read_reference(case, volume, dataset.labels)
+    masks = [read_reference(case, volume, dataset.labels)]
+    if case.mask_2 is not None:
+        second = replace(case, mask=case.mask_2)
+        masks.append(read_reference(second, volume, dataset.labels))
     request = Request(
         volume,
         labels=case.labels if config.labels == "given" else ImageLabels(),
         members=config.members,
         steps=config.steps,
         seed=config.seed,
+        keep_members=len(masks) > 1,
     )
     for tally in tallies:
         start = time.perf_counter()
         proposal = yield from _propose(tally.segmenter, request, progress)
         seconds = time.perf_counter() - start
-        reference = class_indices(mask, dataset.labels, proposal.labels)
-        tally.add(case, volume, proposal, reference, seconds)
+        order = proposal.labels
+        references = [class_indices(mask, dataset.labels, order) for mask in masks]
+        tally.add(case, volume, proposal, references, seconds)
+        for seed in config.more_seeds:
+            again = replace(request, seed=seed, keep_members=False)
+            proposal = yield from _propose(tally.segmenter, again, progress)
+            tally.add_seed(seed, proposal, references[0])
 
 
 def _propose(
@@ -226,15 +174,15 @@ def _propose(
 
 
 def _metrics(
-    tallies: Sequence[_Tally],
+    tallies: Sequence[Tally],
     dataset: Dataset,
     config: EvaluationConfig,
     warnings: Sequence[str],
 ) -> dict[str, Any]:
     first = tallies[0]
-    summary = summarise(first.scores, first.ranking)
+    summary = first.summary()
     metrics = (
-        _about(first)
+        first.about()
         | {
             "data": dataset.root.resolve().name,
             "split": config.split,
@@ -247,22 +195,9 @@ def _metrics(
     )
     if len(tallies) == 2:
         second = tallies[1]
-        other = summarise(second.scores, second.ranking)
+        other = second.summary()
         metrics["comparison"] = {
-            "compared": _about(second) | other,
+            "compared": second.about() | other,
             **compare(first.scores, second.scores, summary, other),
         }
     return metrics
-
-
-def _about(tally: _Tally) -> dict[str, Any]:
-    """Return which model it was, and how it was run."""
-    card, run = tally.segmenter.card, tally.run
-    assert run is not None
-    return {
-        "model": {"id": card.id, "version": card.version, "sha256": card.sha256},
-        "members": run.members,
-        "steps": run.steps,
-        "device": run.device,
-        "threads": run.threads,
-    }

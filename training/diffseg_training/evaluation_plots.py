@@ -12,37 +12,22 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from numpy.typing import NDArray
-
-from diffseg_training.pictures import Picture
 
 BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
 ORANGE, VERMILLION, PURPLE = "#E69F00", "#D55E00", "#CC79A7"
 INK, FAINT = "#1f2933", "#9aa5b1"
 _CYCLE = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION)
 _DPI = 144
-_CONTEXT_VOXELS = 10
+Rows = Sequence[Sequence[float | None]]
 
 
 def dice_plot(cases: Sequence[Mapping[str, Any]], names: Sequence[str]) -> bytes:
     """Dice of every case, one column a structure, over a box of the quartiles."""
     figure, axes = _figure(max(5.4, 0.8 * len(names)), 3.6)
-    scatter = np.random.default_rng(0)
     for i, name in enumerate(names):
         values = np.array([case["dice"][name] for case in cases])
-        axes.boxplot(
-            values,
-            positions=[i],
-            widths=0.5,
-            showfliers=False,
-            medianprops={"color": INK, "linewidth": 1.6},
-            boxprops={"color": FAINT},
-            whiskerprops={"color": FAINT},
-            capprops={"color": FAINT},
-        )
-        offsets = i + scatter.uniform(-0.14, 0.14, len(values))
-        axes.scatter(offsets, values, s=16, color=_CYCLE[i % 6], alpha=0.75, lw=0)
+        _strip(axes, i, values, _CYCLE[i % len(_CYCLE)])
     # A dollar sign in a name is no formula.
     axes.set_xticks(range(len(names)), names, parse_math=False)
     if len(names) > 5:
@@ -51,27 +36,39 @@ def dice_plot(cases: Sequence[Mapping[str, Any]], names: Sequence[str]) -> bytes
     axes.set_ylabel("Dice of a case")
     axes.set_ylim(top=1.005)
     axes.grid(axis="y", color="#e4e7eb", lw=0.8)
-    return _png(figure)
+    return as_png(figure)
 
 
-def reliability_plot(rows: Sequence[Sequence[float | None]]) -> bytes:
-    """Accuracy over confidence, with the share of voxels in each bin below."""
+def reliability_plot(lines: Mapping[str, Rows], confidence: str, share: str) -> bytes:
+    """What is said against what is so, with the voxels in each bin below.
+
+    Parameters
+    ----------
+    lines : mapping of name to rows
+        Mean confidence, accuracy and voxels of each bin, for each line.
+    confidence, share : str
+        What the two axes are.
+    """
     figure = Figure(figsize=(4.4, 4.4), layout="constrained")
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
     axes.plot([0, 1], [0, 1], color=FAINT, lw=1.2, ls="--", label="calibrated")
-    points = [(row[0], row[1]) for row in rows if row[2]]
-    axes.plot(*zip(*points, strict=True), "o-", color=BLUE, ms=5, label="model")
-    axes.set_ylabel("share that is right")
+    for i, (name, rows) in enumerate(lines.items()):
+        points = [(row[0], row[1]) for row in rows if row[2]]
+        color = _CYCLE[i % len(_CYCLE)]
+        axes.plot(*zip(*points, strict=True), "o-", color=color, ms=5, label=name)
+    axes.set_ylabel(share)
     axes.set_ylim(-0.02, 1.02)
-    axes.legend(frameon=False, loc="upper left")
-    _voxels(below, rows)
-    below.set_xlabel("confidence of the predicted class")
+    # A dollar sign in a name is no formula.
+    for text in axes.legend(frameon=False, loc="upper left", fontsize=9).get_texts():
+        text.set_parse_math(False)
+    _voxels(below, list(lines.values()))
+    below.set_xlabel(confidence)
     for each in (axes, below):
         _tidy(each)
-    return _png(figure)
+    return as_png(figure)
 
 
-def uncertainty_plot(rows: Sequence[Sequence[float | None]]) -> bytes:
+def uncertainty_plot(rows: Rows) -> bytes:
     """Share of wrong voxels over uncertainty, with the voxels in each bin below."""
     figure = Figure(figsize=(4.4, 4.4), layout="constrained")
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
@@ -79,11 +76,51 @@ def uncertainty_plot(rows: Sequence[Sequence[float | None]]) -> bytes:
     axes.plot(*zip(*points, strict=True), "o-", color=VERMILLION, ms=5)
     axes.set_ylabel("share that is wrong")
     axes.set_ylim(bottom=-0.02)
-    _voxels(below, rows)
+    _voxels(below, [rows])
     below.set_xlabel("uncertainty of a voxel")
     for each in (axes, below):
         _tidy(each)
-    return _png(figure)
+    return as_png(figure)
+
+
+def risk_plot(risk: Mapping[str, Any]) -> bytes:
+    """Share of wrong voxels among the most certain ones, by the share kept."""
+    figure, axes = _figure(4.4, 4.4)
+    kept, wrong = np.array(risk["curve"]).T
+    rate = risk["error_rate"]
+    ideal = np.maximum(0, kept - (1 - rate)) / kept
+    axes.fill_between(kept, ideal, wrong, color=SKY, alpha=0.25, lw=0)
+    axes.axhline(rate, color=FAINT, lw=1.2, ls="--", label="in random order")
+    axes.plot(kept, wrong, color=BLUE, lw=2, label="by the model's uncertainty")
+    axes.plot(kept, ideal, color=GREEN, lw=1.4, ls=":", label="in the ideal order")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, max(float(wrong.max()), rate) * 1.35 + 1e-9)
+    axes.set_xlabel("share of voxels kept, the most certain first")
+    axes.set_ylabel("share of these that is wrong")
+    axes.legend(frameon=False, loc="upper left", fontsize=9)
+    return as_png(figure)
+
+
+def raters_plot(cases: Sequence[Mapping[str, Any]], names: Sequence[str]) -> bytes:
+    """Dice of the raters with each other and with the proposal, case by case."""
+    columns: list[tuple[str, list[float]]] = []
+    count = min(len(case["proposal_dice"]) for case in cases)
+    for name in names:
+        of = f"\n{name}" if len(names) > 1 else ""
+        between = [case["rater_dice"][name] for case in cases]
+        columns.append((f"raters with\neach other{of}", between))
+        for i in range(count):
+            found = [case["proposal_dice"][i][name] for case in cases]
+            columns.append((f"proposal with\nrater {i + 1}{of}", found))
+    figure, axes = _figure(max(5.4, 1.5 * len(columns)), 3.6)
+    for x, (_, values) in enumerate(columns):
+        _strip(axes, x, np.array(values), INK if x % (count + 1) == 0 else BLUE)
+    ticks = [title for title, _ in columns]
+    axes.set_xticks(range(len(columns)), ticks, parse_math=False)
+    axes.set_xlim(-0.6, len(columns) - 0.4)
+    axes.set_ylabel("Dice of a case")
+    axes.grid(axis="y", color="#e4e7eb", lw=0.8)
+    return as_png(figure)
 
 
 def difference_plot(
@@ -102,8 +139,9 @@ def difference_plot(
         for name in comparison["dice"]
     }
     entries = [(name, comparison["dice"][name], gains[name]) for name in gains]
-    macro = np.mean(list(gains.values()), axis=0)
-    entries.append(("mean over structures", comparison["dice_macro"], macro))
+    if len(entries) > 1:
+        macro = np.mean(list(gains.values()), axis=0)
+        entries.append(("mean over structures", comparison["dice_macro"], macro))
     figure, axes = _figure(7.2, 0.9 + 0.62 * len(entries))
     scatter = np.random.default_rng(0)
     for i, (_, entry, values) in enumerate(entries):
@@ -117,85 +155,36 @@ def difference_plot(
     axes.set_yticks(range(len(entries)), ticks, parse_math=False)
     axes.set_ylim(len(entries) - 0.5, -0.5)
     axes.set_xlabel("difference of Dice (right of 0: the model is better)")
-    return _png(figure)
+    return as_png(figure)
 
 
-def case_plot(picture: Picture) -> bytes:
-    """Image, both contours on it, and the uncertainty of one slice."""
-    window = _window(picture)
-    rows, columns = (s.stop - s.start for s in window)
-    # Three panels and a colour bar abreast, a title above and a legend below.
-    width, height = 8.4, 8.4 / 3.25 * rows * picture.aspect / columns + 0.5
-    figure = Figure(figsize=(width, float(np.clip(height, 2.2, 5.0))))
-    figure.set_layout_engine("constrained")
-    panels = figure.subplots(1, 3)
-    image = picture.image[window]
-    low, high = np.percentile(image, (0.5, 99.5))
-    span = {"vmin": low, "vmax": max(high, low + 1e-6), "cmap": "gray"}
-    for axes, title in zip(
-        panels, ("image", "contours", "uncertainty (0 to 1)"), strict=True
-    ):
-        axes.set_title(title, fontsize=9, color=INK)
-        axes.set_axis_off()
-    for axes in panels[:2]:
-        axes.imshow(image, aspect=picture.aspect, interpolation="nearest", **span)
-    _contour(panels[1], picture.reference[window], SKY, "-")
-    _contour(panels[1], picture.prediction[window], ORANGE, "--")
-    shown = panels[2].imshow(
-        picture.uncertainty[window],
-        aspect=picture.aspect,
-        interpolation="nearest",
-        cmap="cividis",
-        vmin=0,
-        vmax=1,
+def _strip(axes: Axes, x: int, values: NDArray[np.float64], color: str) -> None:
+    """One column of dots over a box of their quartiles."""
+    axes.boxplot(
+        values,
+        positions=[x],
+        widths=0.5,
+        showfliers=False,
+        medianprops={"color": INK, "linewidth": 1.6},
+        boxprops={"color": FAINT},
+        whiskerprops={"color": FAINT},
+        capprops={"color": FAINT},
     )
-    figure.colorbar(shown, ax=panels[2], shrink=0.8, pad=0.02)
-    panels[1].legend(
-        handles=[
-            Line2D([], [], color=SKY, label="reference"),
-            Line2D([], [], color=ORANGE, ls="--", label="proposal"),
-        ],
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.01),
-        ncols=2,
-        frameon=False,
-        fontsize=8,
-    )
-    return _png(figure)
+    offsets = x + np.random.default_rng(x).uniform(-0.14, 0.14, len(values))
+    size = 16 if len(values) < 200 else 6
+    axes.scatter(offsets, values, s=size, color=color, alpha=0.75, lw=0)
 
 
-def _window(picture: Picture) -> tuple[slice, slice]:
-    """Part of the slice around both masks, so that a small structure is seen."""
-    rows, columns = np.nonzero((picture.reference > 0) | (picture.prediction > 0))
-    height, width = picture.image.shape
-    if not rows.size:
-        return slice(0, height), slice(0, width)
-
-    def around(hits: NDArray[np.intp], size: int) -> slice:
-        margin = max(_CONTEXT_VOXELS, int(hits.max() - hits.min()) // 2)
-        return slice(max(hits.min() - margin, 0), min(hits.max() + margin + 1, size))
-
-    return around(rows, height), around(columns, width)
-
-
-def _contour(axes: Axes, mask: NDArray[np.uint8], color: str, style: str) -> None:
-    for value in np.unique(mask[mask > 0]):
-        # A rim of background lets the line close where a mask meets the edge.
-        inside = np.pad((mask == value).astype(float), 1)
-        rows, columns = (np.arange(-1, size - 1) for size in inside.shape)
-        axes.contour(
-            columns, rows, inside, levels=[0.5], colors=[color], linestyles=style,
-            linewidths=1.4,
-        )  # fmt: skip
-    axes.set_xlim(-0.5, mask.shape[1] - 0.5)
-    axes.set_ylim(mask.shape[0] - 0.5, -0.5)
-
-
-def _voxels(axes: Axes, rows: Sequence[Sequence[float | None]]) -> None:
-    counts = [row[2] or 0 for row in rows]
-    axes.bar(np.arange(10) / 10 + 0.05, counts, width=0.088, color=FAINT)
+def _voxels(axes: Axes, lines: Sequence[Rows]) -> None:
+    width, most = 0.088 / len(lines), 0.0
+    for i, rows in enumerate(lines):
+        counts = [row[2] or 0 for row in rows]
+        most = max(most, *counts)
+        color = FAINT if len(lines) == 1 else _CYCLE[i % len(_CYCLE)]
+        offset = 0.05 + (i - (len(lines) - 1) / 2) * width
+        axes.bar(np.arange(10) / 10 + offset, counts, width=width, color=color)
     axes.set_yscale("symlog", linthresh=1)
-    powers = np.arange(2, 1 + np.log10(max(counts) + 1), 2)
+    powers = np.arange(2, 1 + np.log10(most + 1), 2)
     axes.set_yticks([0, *(10**powers)])
     axes.minorticks_off()
     axes.set_ylabel("voxels")
@@ -215,7 +204,8 @@ def _tidy(axes: Axes) -> None:
     axes.tick_params(colors=INK, labelsize=9)
 
 
-def _png(figure: Figure) -> bytes:
+def as_png(figure: Figure) -> bytes:
+    """Draw a figure on white."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, facecolor="white")
     return buffer.getvalue()

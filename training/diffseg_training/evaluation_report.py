@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -14,16 +13,22 @@ from typing import Any
 from diffseg.errors import UserError
 from diffseg.volume import atomic_write
 from diffseg_training.evaluation import Evaluation
-from diffseg_training.evaluation_plots import (
-    case_plot,
-    dice_plot,
-    difference_plot,
-    reliability_plot,
-    uncertainty_plot,
-)
-from diffseg_training.evaluation_text import interval, number
+from diffseg_training.evaluation_plots import dice_plot
+from diffseg_training.evaluation_text import number
 from diffseg_training.pictures import Picture
+from diffseg_training.report_cases import cases, picture
+from diffseg_training.report_comparison import comparison
 from diffseg_training.report_page import GENERATOR, PAGE
+from diffseg_training.report_parts import image, section
+from diffseg_training.report_sections import (
+    averages,
+    calibration,
+    headline,
+    raters,
+    stability,
+    structures,
+    uncertainty,
+)
 
 METRICS, REPORT = "metrics.json", "report.html"
 Metrics = Mapping[str, Any]
@@ -67,7 +72,7 @@ def save_evaluation(evaluation: Evaluation, folder: Path) -> dict[str, Path]:
 
 
 def report_html(evaluation: Evaluation) -> str:
-    """Return the page: no script, no link, every picture within it."""
+    """Return the page: no link, every picture within it, and a script that sorts."""
     metrics = evaluation.metrics
     names = list(metrics["mean"]["dice"])
     model = metrics["model"]
@@ -75,17 +80,17 @@ def report_html(evaluation: Evaluation) -> str:
         generator=GENERATOR,
         title=f"{escape(model['id'])} on {escape(metrics['data'])}",
         about=_about(metrics),
-        figures=_key_figures(metrics),
-        table=_structures(metrics, names),
-        dice=_image(dice_plot(metrics["cases"], names), "Dice of every case"),
-        reliability=_image(reliability_plot(metrics["reliability"]), "Reliability"),
-        uncertainty=_image(
-            uncertainty_plot(metrics["uncertainty_error"]),
-            "Share of wrong voxels by uncertainty",
-        ),
-        comparison=_comparison(metrics),
-        worst="".join(_worst(picture) for picture in evaluation.worst),
-        cases=_cases(metrics["cases"], names),
+        figures=headline(metrics),
+        table=structures(metrics),
+        averages=averages(metrics),
+        dice=image(dice_plot(metrics["cases"], names), "Dice of every case"),
+        calibration=calibration(metrics),
+        uncertainty=uncertainty(metrics),
+        raters=raters(metrics),
+        stability=stability(metrics),
+        comparison=comparison(metrics),
+        shown=_shown(evaluation),
+        cases=cases(metrics),
         warnings=_warnings(metrics),
     )
 
@@ -97,13 +102,17 @@ def _about(metrics: Metrics) -> str:
         "sha256": model["sha256"][:12],
         "split": metrics["split"],
         "cases": metrics["n_cases"],
-        "groups": metrics["n_groups"],
+        "patients": metrics["n_groups"],
         "members": metrics["members"],
         "steps": metrics["steps"],
         "seed": metrics["seed"],
         "labels told": metrics["labels"],
-        "device": f"{metrics['device']}, {metrics['threads']} threads",
-        "date": metrics["date"],
+        "Dice between members": number(metrics["member_pairwise_dice"]),
+        "volume inside 5–95 %": number(metrics["volume_interval_coverage"], 2),
+        "seconds a case": number(metrics["seconds_per_case"], 2),
+        "device": metrics["device"],
+        "threads": metrics["threads"],
+        "date": metrics["date"][:10],
     }
     cells = (
         f"<div><dt>{escape(k)}</dt><dd>{escape(str(v))}</dd></div>"
@@ -112,109 +121,14 @@ def _about(metrics: Metrics) -> str:
     return "".join(cells)
 
 
-def _key_figures(metrics: Metrics) -> str:
-    shown = (
-        ("Dice, mean over structures", "dice_macro", 3),
-        ("calibration error (ECE)", "ece_pooled", 4),
-        ("AUROC of uncertainty for errors", "uncertainty_error_auroc", 3),
-        ("Dice between members", "member_pairwise_dice", 3),
-        ("reference volume inside 5–95 %", "volume_interval_coverage", 2),
-        ("seconds a case", "seconds_per_case", 2),
-    )
-    cards = []
-    for title, key, digits in shown:
-        bounds = metrics["ci95"].get(key)
-        small = f"<small>{interval(bounds, digits)}</small>" if bounds else ""
-        value = number(metrics[key], digits)
-        cards.append(f"<div><b>{value}</b>{small}<span>{title}</span></div>")
-    return "".join(cards)
+def _shown(evaluation: Evaluation) -> str:
+    def part(title: str, words: str, pictures: Sequence[Picture]) -> str:
+        return section(title, words, *map(picture, pictures)) if pictures else ""
 
-
-def _structures(metrics: Metrics, names: Iterable[str]) -> str:
-    mean, positive, ci95 = metrics["mean"], metrics["mean_positive"], metrics["ci95"]
-    head = ("structure", "Dice", "95 % interval", "Dice where present", "IoU",
-            "HD95, mm", "NSD 2 mm")  # fmt: skip
-    rows = [
-        (
-            name,
-            number(mean["dice"][name]),
-            interval(ci95["dice"][name]),
-            number(positive["dice"][name]),
-            number(mean["iou"][name]),
-            number(mean["hd95_mm"][name], 2),
-            number(mean["nsd_2mm"][name]),
-        )
-        for name in names
-    ]
-    for title, key in (
-        ("mean over structures", "dice_macro"),
-        ("merged into one", "dice_foreground"),
-    ):
-        row = (title, number(metrics[key]), interval(ci95[key]), "", "", "", "")
-        rows.append(row)
-    return _table(head, rows)
-
-
-def _comparison(metrics: Metrics) -> str:
-    if "comparison" not in metrics:
-        return ""
-    comparison = metrics["comparison"]
-    other = comparison["compared"]
-    picture = difference_plot(metrics["cases"], other["cases"], comparison)
-    rows = [
-        (f"Dice, {name}", *_paired(entry)) for name, entry in comparison["dice"].items()
-    ]
-    for title, key, digits in (
-        ("Dice, mean over structures", "dice_macro", 3),
-        ("Dice, merged into one", "dice_foreground", 3),
-        ("ECE (smaller is better)", "ece_pooled", 4),
-        ("ECE in the box (smaller is better)", "ece_foreground_box", 4),
-        ("AUROC of uncertainty", "uncertainty_error_auroc", 3),
-    ):
-        rows.append((title, *_paired(comparison[key], digits)))
-    theirs = f"{other['model']['id']} {other['model']['version']}"
-    head = ("", metrics["model"]["id"], theirs, "difference", "95 % interval")
-    return (
-        f"<section><h2>Against {escape(theirs)}</h2>"
-        "<p>Differences are paired by case; dots are cases, the diamond is their "
-        "mean, the bar its 95 % interval over groups.</p>"
-        f"{_image(picture, 'Paired differences of Dice')}{_table(head, rows)}</section>"
-    )
-
-
-def _paired(entry: Metrics, digits: int = 3) -> tuple[str, ...]:
-    return (
-        number(entry["model"], digits),
-        number(entry["compared"], digits),
-        number(entry["difference"], digits, signed=True),
-        interval(entry["ci95"], digits, signed=True),
-    )
-
-
-def _worst(picture: Picture) -> str:
-    score = picture.score
-    dice = ", ".join(f"{name} {number(value)}" for name, value in score.dice.items())
-    image = _image(case_plot(picture), f"Slice of {score.case}")
-    return (
-        f"<figure><figcaption><b>{escape(score.case)}</b> Dice: {escape(dice)}; "
-        f"plane {picture.plane}</figcaption>{image}</figure>"
-    )
-
-
-def _cases(cases: Sequence[Metrics], names: Sequence[str]) -> str:
-    head = ("case", "group", *(f"Dice, {name}" for name in names), "ECE", "seconds")
-    ordered = sorted(cases, key=lambda case: sum(case["dice"].values()))
-    rows = [
-        (
-            case["case"],
-            case["group"],
-            *(number(case["dice"][name]) for name in names),
-            number(case["ece"], 4),
-            number(case["seconds"], 2),
-        )
-        for case in ordered
-    ]
-    return _table(head, rows)
+    worst = part("Worst cases", "The lowest Dice.", evaluation.worst)
+    typical = part("Typical cases", "Nearest to the median Dice.", evaluation.typical)
+    best = part("Best cases", "The highest Dice.", evaluation.best)
+    return f'{worst}<div class="pair abreast">{typical}{best}</div>'
 
 
 def _warnings(metrics: Metrics) -> str:
@@ -223,24 +137,9 @@ def _warnings(metrics: Metrics) -> str:
     if not lines:
         return ""
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f"<section><h2>Warnings</h2><ul>{items}</ul></section>"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in rows
-    )
     return (
-        f'<div class="wide"><table><thead><tr>{top}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f"<details><summary>{len(lines)} warnings</summary><ul>{items}</ul></details>"
     )
-
-
-def _image(png: bytes, alt: str) -> str:
-    data = base64.b64encode(png).decode("ascii")
-    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
 
 
 def _writer(text: str) -> Callable[[Path], None]:

@@ -2,64 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from diffseg.metrics import (
     CalibrationCounts,
+    Confusion,
     ErrorRanking,
-    bootstrap_interval,
     interval_coverage,
     mean_defined,
+    spread_of,
 )
-from diffseg.metrics.ranking import DECADES
+from diffseg.metrics.ranking import uncertainty_of
 from diffseg_training.case_score import CaseScore
-from diffseg_training.resampling import (
-    RESAMPLES,
-    SEED,
-    group_draws,
-    percentile_interval,
-    resampled_auroc,
-    resampled_ece,
+from diffseg_training.case_trust import Rankings
+from diffseg_training.evaluation_statistics import (
+    STRUCTURE_SCORES,
+    Tree,
+    mapped,
+    statistics_of,
 )
 
-STRUCTURE_SCORES = ("dice", "iou", "hd95_mm", "nsd_2mm")
+SeedCounts = Mapping[int, Sequence[Mapping[str, Confusion]]]
+"""For each seed, case by case, the voxels of each structure."""
+COVERAGES = np.linspace(0.01, 1, 100)
 
 
-def summarise(scores: Sequence[CaseScore], ranking: ErrorRanking) -> dict[str, Any]:
-    """Means, intervals over groups, calibration and ranking of one model.
+def summarise(scores: Sequence[CaseScore], rankings: Rankings) -> dict[str, Any]:
+    """Means, intervals over groups, calibration, ranking and raters of one model.
 
     Parameters
     ----------
     scores : sequence of CaseScore, one or more
-    ranking : ErrorRanking
+    rankings : Rankings
         Summed over all cases, in full resolution.
     """
-    names = tuple(scores[0].dice)
-    pooled = sum((s.calibration for s in scores), CalibrationCounts())
-    box = sum((s.calibration_box for s in scores), CalibrationCounts())
-    volumes = [s.volumes_ml[name] for s in scores for name in s.volumes_ml]
-    mean = _means(scores, names, lambda score, name: True)
+    names = tuple(scores[0].counts)
+    groups = [score.group for score in scores]
+    statistics = statistics_of(scores)
+    values = mapped(statistics, lambda one: one.value)
     expected = [dice for s in scores for dice in s.expected_dice.values()]
+    grids = [score.grid for score in scores]
     return {
         "cases": [score.as_json() for score in scores],
-        "mean": mean,
+        "mean": {kind: values[kind] for kind in STRUCTURE_SCORES},
         "mean_positive": _means(scores, names, lambda s, name: name in s.present),
-        "ci95": _intervals(scores, names),
-        "dice_macro": mean_defined(list(mean["dice"].values())),
-        "dice_foreground": mean_defined([s.dice_foreground for s in scores]),
-        "ece_pooled": pooled.ece,
-        "ece_foreground_box": box.ece,
-        "reliability": pooled.reliability,
+        "ci95": mapped(statistics, lambda one: one.interval(groups)),
+        **{kind: values[kind] for kind in ("dice_macro", "iou_macro")},
+        "dice_foreground": values["dice_foreground"],
+        "averages": values["averages"],
+        "ece_pooled": values["ece_pooled"],
+        "ece_foreground_box": values["ece_foreground_box"],
+        "ece": values["ece"],
+        "reliability": _pooled([trust.top_label for trust in grids]).reliability,
+        "reliability_binary": {
+            name: _pooled([trust.binary[name] for trust in grids]).reliability
+            for name in names
+        },
         "member_pairwise_dice": mean_defined(expected),
-        "uncertainty_error_auroc": ranking.auroc,
-        "uncertainty_error": error_by_uncertainty(ranking),
-        "volume_interval_coverage": interval_coverage(*_columns(volumes)),
+        "uncertainty_error_auroc": rankings.grid.auroc,
+        "uncertainty_error": error_by_uncertainty(rankings.grid),
+        "risk_coverage": {"grid": _risk(rankings.grid), "box": _risk(rankings.box)},
+        "raters": _raters(scores, rankings.raters, values),
+        "volume_interval_coverage": _coverage(scores),
         "seconds_per_case": mean_defined([s.seconds for s in scores]),
         "n_cases": len(scores),
-        "n_groups": len({score.group for score in scores}),
+        "n_groups": len(set(groups)),
     }
 
 
@@ -70,8 +80,8 @@ def error_by_uncertainty(ranking: ErrorRanking) -> list[list[float | int | None]
     -------
     list of [centre of the bin, share of wrong voxels or None, voxels]
     """
-    share = (np.arange(ranking.wrong.size) + 0.5) / ranking.wrong.size
-    bins = np.minimum((10 ** ((share - 1) * DECADES) * 10).astype(np.intp), 9)
+    size = ranking.wrong.size
+    bins = np.minimum((uncertainty_of(np.arange(size), size) * 10).astype(np.intp), 9)
     wrong = np.bincount(bins, weights=ranking.wrong, minlength=10)
     total = wrong + np.bincount(bins, weights=ranking.right, minlength=10)
     return [
@@ -80,11 +90,41 @@ def error_by_uncertainty(ranking: ErrorRanking) -> list[list[float | int | None]
     ]
 
 
-def structure_values(
-    scores: Sequence[CaseScore], score: str, name: str
-) -> list[float | None]:
-    """One structure's `score` ("dice", "iou", "hd95_mm", "nsd_2mm") case by case."""
-    return [getattr(case, score)[name] for case in scores]
+def stability(counts: SeedCounts, groups: Sequence[str]) -> dict[str, Any]:
+    """How much mean Dice and IoU move when nothing but the noise is another.
+
+    Parameters
+    ----------
+    counts : mapping of seed to cases
+        Two seeds or more, of the same cases in the same order.
+    groups : sequence of str
+        Group of each case.
+
+    Returns
+    -------
+    dict
+        ``seeds``, and for ``dice`` and ``iou`` each structure's
+        ``{"values", "mean", "std", "std_ci95", "case_std"}``: the mean over cases
+        under each seed, mean and standard deviation (over one less than the seeds)
+        of these, its interval over groups, and the mean over cases of each case's
+        own standard deviation.
+    """
+    names = next(iter(counts.values()))[0]
+    result: dict[str, Any] = {"seeds": list(counts)}
+    for kind in ("dice", "iou"):
+        result[kind] = {}
+        for name in names:
+            columns = [[getattr(c[name], kind) for c in cs] for cs in counts.values()]
+            values = np.array(columns, dtype=np.float64).T
+            spread = spread_of(values)
+            result[kind][name] = {
+                "values": values.mean(axis=0).tolist(),
+                "mean": float(values.mean()),
+                "std": spread.value,
+                "std_ci95": spread.interval(groups),
+                "case_std": float(values.std(axis=1, ddof=1).mean()),
+            }
+    return result
 
 
 def _means(
@@ -103,35 +143,44 @@ def _means(
     }
 
 
-def _intervals(scores: Sequence[CaseScore], names: Sequence[str]) -> dict[str, Any]:
-    groups = [score.group for score in scores]
-    n_groups, draws = len(set(groups)), group_draws(scores)
+def _pooled(parts: Sequence[CalibrationCounts]) -> CalibrationCounts:
+    return sum(parts, CalibrationCounts())
 
-    def interval(values: Sequence[float | None]) -> tuple[float, float] | None:
-        return bootstrap_interval(values, groups, RESAMPLES, SEED)
 
+def _risk(ranking: ErrorRanking) -> dict[str, Any] | None:
+    """Risk and coverage of one place; None where it holds no voxel."""
+    risk = ranking.risk
+    if risk is None:
+        return None
+    curve = np.stack([COVERAGES, risk.at(COVERAGES)], axis=1)
     return {
-        "dice": {
-            name: interval(structure_values(scores, "dice", name)) for name in names
-        },
-        "dice_macro": interval([score.dice_macro for score in scores]),
-        "dice_foreground": interval([score.dice_foreground for score in scores]),
-        "ece_pooled": percentile_interval(
-            resampled_ece(scores, draws, box=False), n_groups
-        ),
-        "ece_foreground_box": percentile_interval(
-            resampled_ece(scores, draws, box=True), n_groups
-        ),
-        "uncertainty_error_auroc": percentile_interval(
-            resampled_auroc(scores, draws), n_groups
-        ),
+        "auroc": ranking.auroc,
+        "aurc": risk.aurc,
+        "ideal": risk.ideal,
+        "excess": risk.excess,
+        "excess_share": risk.excess_share,
+        "error_rate": risk.error_rate,
+        "curve": [[round(c, 4), float(r)] for c, r in curve.tolist()],
     }
 
 
-def _columns(
-    volumes: Sequence[tuple[float | None, float | None, float | None]],
-) -> tuple[list[float | None], list[float | None], list[float | None]]:
-    return (
+def _raters(
+    scores: Sequence[CaseScore], ranking: ErrorRanking, values: Tree
+) -> dict[str, Any] | None:
+    if "raters" not in values:
+        return None
+    several = [score.raters for score in scores if score.raters is not None]
+    return {
+        "n_cases": len(several),
+        "n_raters": max(len(score.with_raters) for score in several),
+        **values["raters"],
+        "uncertainty_disagreement_auroc": ranking.auroc,
+    }
+
+
+def _coverage(scores: Sequence[CaseScore]) -> float | None:
+    volumes = [volume for score in scores for volume in score.volumes_ml.values()]
+    return interval_coverage(
         [volume for volume, _, _ in volumes],
         [low for _, low, _ in volumes],
         [high for _, _, high in volumes],

@@ -1,4 +1,11 @@
-"""How far stated probabilities are from the share that is right."""
+"""How far stated probabilities are from the share that is right.
+
+Two readings of a segmentation's expected calibration error are common, and their
+numbers differ. *Top label* (Guo et al., 2017): of the voxels whose predicted class has
+0.9, nine in ten should be of that class. *Binary*: of the voxels whose structure has
+0.3, three in ten should be inside it; the whole range of [0, 1] is looked at, one
+structure at a time. Both use ten equal bins, the last closed at 1.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +31,16 @@ def _zeros() -> NDArray[np.float64]:
 class CalibrationCounts:
     """Sums from which the expected calibration error of many cases follows.
 
-    Ten equal bins over [0, 1] of the top-label confidence, which is the largest
-    probability over background and classes; the last bin includes 1.0 (Guo et
-    al., 2017). Start with ``CalibrationCounts()``, `add` each case, or add up
-    the counts of several.
+    Ten equal bins over [0, 1] of a confidence; a bin holds its lower edge, the
+    last one 1.0 as well. Start with ``CalibrationCounts()``, `add` each case (top
+    label) or `add_structure` (binary), never both to one; or add up the counts of
+    several.
 
     Parameters
     ----------
     counts, confidences, hits : (10,) float64 ndarrays
         Voxels in each bin, the sum of their confidences, and how many of them
-        carry the reference's class.
+        carry the reference's class (binary: lie inside the structure).
     """
 
     counts: NDArray[np.float64] = field(default_factory=_zeros)
@@ -43,7 +50,9 @@ class CalibrationCounts:
     def add(
         self, probability: NDArray[np.floating[Any]], reference: IntMask
     ) -> CalibrationCounts:
-        """Return these counts and those of one more case.
+        """Return these counts and those of one more case, by its top label.
+
+        The confidence is the largest probability over background and classes.
 
         Parameters
         ----------
@@ -59,20 +68,28 @@ class CalibrationCounts:
         """
         require_same_shape(probability[0], reference)
         top = probability.argmax(axis=0)
-        confidence = probability.max(axis=0).astype(np.float64).ravel()
-        # Written so that NaN, which compares false, is refused as well.
-        if not np.all((confidence >= 0) & (confidence <= 1 + 1e-5)):
-            raise ValueError("probabilities are NaN or outside [0, 1]")
-        hit = (top == reference).ravel()
-        bins = np.minimum((confidence * BINS).astype(np.intp), BINS - 1)
+        return self + _binned(probability.max(axis=0), top == reference)
 
-        def binned(weights: NDArray[Any]) -> NDArray[np.float64]:
-            sums = np.bincount(bins, weights=weights, minlength=BINS)
-            return sums.astype(np.float64)
+    def add_structure(
+        self, probability: NDArray[np.floating[Any]], inside: NDArray[np.bool_]
+    ) -> CalibrationCounts:
+        """Return these counts and those of one structure in one more case.
 
-        return self + CalibrationCounts(
-            binned(np.ones_like(confidence)), binned(confidence), binned(hit)
-        )
+        The confidence is the structure's own probability, over all of [0, 1].
+
+        Parameters
+        ----------
+        probability : (Z, Y, X) ndarray in [0, 1]
+        inside : (Z, Y, X) bool ndarray
+            Where the reference holds the structure.
+
+        Raises
+        ------
+        ValueError
+            As `add`.
+        """
+        require_same_shape(probability, inside)
+        return self + _binned(probability, inside)
 
     def __add__(self, other: CalibrationCounts) -> CalibrationCounts:
         return CalibrationCounts(
@@ -108,6 +125,22 @@ class CalibrationCounts:
                 rows.append([None, None])
             rows[-1].append(int(count))
         return rows
+
+
+def _binned(
+    confidence: NDArray[np.floating[Any]], hit: NDArray[np.bool_]
+) -> CalibrationCounts:
+    confidence = confidence.astype(np.float64).ravel()
+    # Written so that NaN, which compares false, is refused as well.
+    if not np.all((confidence >= 0) & (confidence <= 1 + 1e-5)):
+        raise ValueError("probabilities are NaN or outside [0, 1]")
+    bins = np.minimum((confidence * BINS).astype(np.intp), BINS - 1)
+
+    def sums(weights: NDArray[Any] | None) -> NDArray[np.float64]:
+        found = np.bincount(bins, weights=weights, minlength=BINS)
+        return found.astype(np.float64)
+
+    return CalibrationCounts(sums(None), sums(confidence), sums(hit.ravel()))
 
 
 def foreground_box(

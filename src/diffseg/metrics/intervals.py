@@ -6,8 +6,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-Values = Sequence[float | None]
-Interval = tuple[float, float]
+from diffseg.metrics.statistic import Interval, Values, mean_of
 
 
 def mean_defined(values: Values) -> float | None:
@@ -49,18 +48,7 @@ def bootstrap_interval(
     ValueError
         The two sequences differ in length.
     """
-    sums: dict[Hashable, tuple[float, int]] = {}
-    for value, group in zip(values, groups, strict=True):
-        if value is not None:
-            total, count = sums.get(group, (0.0, 0))
-            sums[group] = (total + value, count + 1)
-    if len(sums) < 2:
-        return None
-    totals, counts = np.array(list(sums.values()), dtype=np.float64).T
-    drawn = np.random.default_rng(seed).integers(0, len(sums), (n, len(sums)))
-    means = totals[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(low), float(high)
+    return mean_of(values).interval(groups, n, seed)
 
 
 def differences(a: Values, b: Values) -> list[float | None]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import digamma
 
 from diffseg.metrics.overlap import require_same_shape
 
@@ -30,6 +31,7 @@ class ErrorRanking:
     Parameters
     ----------
     wrong, right : (65536,) int64 ndarrays
+        From the most certain bin to the least.
     """
 
     wrong: NDArray[np.int64] = field(default_factory=_zeros)
@@ -72,12 +74,152 @@ class ErrorRanking:
         voxels of one bin are ties and count half. None without a wrong or
         without a right voxel.
         """
-        n_wrong, n_right = int(self.wrong.sum()), int(self.right.sum())
-        if not n_wrong or not n_right:
+        return _defined(auroc(self.wrong[None], self.right[None]))
+
+    @property
+    def risk(self) -> RiskCoverage | None:
+        """What is risked by trusting the most certain voxels; None before the first."""
+        if not self.wrong.sum() + self.right.sum():
             return None
-        below = np.cumsum(self.right) - self.right
-        wins = self.wrong.astype(np.float64) @ (below + 0.5 * self.right)
-        return float(wins / n_wrong / n_right)
+        return RiskCoverage(self.wrong, self.right)
+
+    def coarse(self, bins: int) -> ErrorRanking:
+        """Sum neighbouring bins, so that a ranking of every case can be kept.
+
+        `bins` divides the number of bins at hand.
+        """
+        return ErrorRanking(
+            self.wrong.reshape(bins, -1).sum(axis=1),
+            self.right.reshape(bins, -1).sum(axis=1),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RiskCoverage:
+    """The share of wrong voxels among the most certain ones, for every share kept.
+
+    Voxels are kept from the most certain on; those of one bin are ties, kept in
+    random order, of which all numbers are the expectation.
+
+    Parameters
+    ----------
+    wrong, right : (B,) int64 ndarrays
+        Voxels of each bin, from the most certain bin to the least; not all 0.
+    """
+
+    wrong: NDArray[np.int64]
+    right: NDArray[np.int64]
+
+    @property
+    def error_rate(self) -> float:
+        """Risk at full coverage: the share of all voxels that is wrong.
+
+        It is also the area that uncertainty of no use would have.
+        """
+        return float(self.wrong.sum() / (self.wrong.sum() + self.right.sum()))
+
+    @property
+    def aurc(self) -> float:
+        """Area under the curve: the mean risk over every number of voxels kept.
+
+        ``1/n sum_k (wrong among the k most certain) / k`` (Geifman & El-Yaniv,
+        2017); the smaller the better, in [`ideal`, 1].
+        """
+        return float(aurc(self.wrong[None], self.right[None])[0])
+
+    @property
+    def ideal(self) -> float:
+        """The area if every wrong voxel were less certain than every right one."""
+        none = np.zeros(1)
+        wrong = np.append(none, float(self.wrong.sum()))
+        right = np.append(float(self.right.sum()), none)
+        return float(aurc(wrong[None], right[None])[0])
+
+    @property
+    def excess(self) -> float:
+        """What the area lies above the ideal one (Geifman et al., 2019)."""
+        return self.aurc - self.ideal
+
+    @property
+    def excess_share(self) -> float | None:
+        """`excess` as a share of what useless uncertainty has.
+
+        0 for the ideal order and 1 for a random one; above 1, uncertainty
+        misleads. None where all voxels are right, or all wrong.
+        """
+        room = self.error_rate - self.ideal
+        return self.excess / room if room > 0 else None
+
+    def at(self, coverage: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Risk where shares `coverage` in (0, 1] of all voxels are kept."""
+        kept = np.concatenate([[0], np.cumsum(self.wrong + self.right)])
+        wrong = np.concatenate([[0], np.cumsum(self.wrong)])
+        some = np.append(True, np.diff(kept) > 0)
+        numbers = coverage * kept[-1]
+        kept_wrong = np.interp(numbers, kept[some], wrong[some])
+        risk: NDArray[np.float64] = kept_wrong / numbers
+        return risk
+
+
+def auroc(wrong: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
+    """Area under the ROC curve of many pairs of histograms; see `ErrorRanking`.
+
+    Parameters
+    ----------
+    wrong, right : (R, B) ndarrays
+
+    Returns
+    -------
+    (R,) float64 ndarray, NaN without a wrong or without a right voxel.
+    """
+    wrong, right = wrong.astype(np.float64), right.astype(np.float64)
+    below = np.cumsum(right, axis=1) - right
+    wins = (wrong * (below + 0.5 * right)).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        area: NDArray[np.float64] = wins / wrong.sum(axis=1) / right.sum(axis=1)
+    return area
+
+
+def aurc(wrong: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
+    """Area under the risk-coverage curve of many pairs of histograms.
+
+    Parameters
+    ----------
+    wrong, right : (R, B) ndarrays
+        From the most certain bin to the least.
+
+    Returns
+    -------
+    (R,) float64 ndarray, NaN without a voxel.
+
+    Notes
+    -----
+    Of a bin with w wrong among n, behind W wrong among N, the k-th voxel finds the
+    expected risk ``(W + k w/n) / (N + k)``; its sum over k is
+    ``w + (W - N w/n) (H(N + n) - H(N))`` with the harmonic numbers H.
+    """
+    wrong = wrong.astype(np.float64)
+    voxels = wrong + right
+    after = np.cumsum(voxels, axis=1)
+    before = after - voxels
+    wrong_before = np.cumsum(wrong, axis=1) - wrong
+    share = np.divide(wrong, voxels, out=np.zeros_like(wrong), where=voxels > 0)
+    harmonic = digamma(after + 1) - digamma(before + 1)
+    sums = (wrong + (wrong_before - before * share) * harmonic).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        area: NDArray[np.float64] = sums / after[:, -1]
+    return area
+
+
+def uncertainty_of(bin_index: NDArray[np.intp], bins: int) -> NDArray[np.float64]:
+    """Uncertainty in the middle of each bin, of `bins` bins in all."""
+    share = (bin_index + 0.5) / bins
+    middle: NDArray[np.float64] = 10.0 ** ((share - 1) * DECADES)
+    return middle
+
+
+def _defined(values: NDArray[np.float64]) -> float | None:
+    return float(values[0]) if np.isfinite(values[0]) else None
 
 
 def _bin(uncertainty: NDArray[np.floating[Any]]) -> NDArray[np.intp]:

@@ -1,5 +1,7 @@
 """Distances between the surfaces of two masks, in mm.
 
+Given a spacing of 1, every length is in voxels instead: for images that have none.
+
 A structure's surface is those of its voxels that have a face neighbour outside
 it; the edge of the image counts as outside. In an image of one plane only the
 neighbours within the plane count. Distances run between voxel centres.
@@ -39,7 +41,7 @@ class SurfaceDistances:
 
     @property
     def hd95_mm(self) -> float:
-        """95th percentile over the union of both directions.
+        """95 % Hausdorff distance, over the union of both directions.
 
         The other common convention takes the larger of the two directions' own
         percentiles. It is at least as large as this one (but for interpolation),
