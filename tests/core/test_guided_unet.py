@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from diffseg.errors import UserError
 from diffseg.networks import build_network
-from diffseg.networks.guided_unet import Attention, Downsample, Residual
+from diffseg.networks.conditioned import Conditioned
+from diffseg.networks.guided_blocks import Attention, Downsample, Residual
 
 SMALL = {"channels": 32, "multipliers": (1, 2), "blocks": 1, "attention": (2,)}
 
@@ -141,3 +142,15 @@ def test_averaging_downsamples_by_the_mean() -> None:
 def test_a_wrong_configuration_is_told(config: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_network("guided_unet", **config)
+
+
+@pytest.mark.parametrize("config", [{}, {"residual_resampling": True, "film": True}])
+def test_it_is_conditioned_on_the_image_itself(config: dict[str, object]) -> None:
+    net = network(**config)
+    noisy, t, image = example()
+    assert isinstance(net, Conditioned)
+    assert net.encode(image) is image
+    assert (net.mask_channels, net.learned_variance) == (1, True)
+    answer = net.denoise(noisy, t, image)
+    torch.testing.assert_close(answer, net(noisy, t, image))
+    assert answer.shape == (2, 2, *noisy.shape[2:])

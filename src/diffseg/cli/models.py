@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diffseg.cli.output import emit
+from diffseg.cli.pull import pull
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from diffseg.models import Catalogue, ModelFolder
 
 models = typer.Typer(
-    help="List, show, add, verify and remove models.\n\n"
+    help="List, show, add, import, verify and remove models.\n\n"
     "Example: diffseg models show hippocampus-mri"
 )
 
@@ -72,6 +73,56 @@ def add(
 
     added = add_model(folder, id)
     emit(_brief(added), json, lambda: f"{added.name} is added: {added.path}")
+
+
+models.command()(pull)
+
+
+@models.command("import")
+def import_(
+    kind: Annotated[
+        str, typer.Argument(help="ensemdiff, segdiff, medsegdiff, sdseg or leaf.")
+    ],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The authors' checkpoint.")
+    ],
+    id: Annotated[str, typer.Option("--id", help="The name it gets.")],
+    labels: Annotated[
+        str, typer.Option("--labels", metavar="NAME,...", help="Its structures.")
+    ] = "foreground",
+    channels: Annotated[
+        int | None, typer.Option("--channels", help="Of the image, to be checked.")
+    ] = None,
+    heads: Annotated[
+        int | None, typer.Option("--heads", help="Of attention, if not the authors'.")
+    ] = None,
+    licence: Annotated[
+        str, typer.Option("--licence", help="Of the weights.")
+    ] = "unknown: ask the authors",
+    json: Json = False,
+) -> None:
+    """Make a model of a published checkpoint; nothing is unpickled.
+
+    Example: diffseg models import segdiff ema_0.9999.pt --id monuseg --labels nucleus
+    """
+    from diffseg.models import import_published
+
+    done = import_published(
+        kind,
+        file,
+        id,
+        labels=tuple(name.strip() for name in labels.split(",")),
+        channels=channels,
+        heads=heads,
+        licence=licence,
+    )
+    told = {"network": dict(done.network), "remarks": list(done.remarks)}
+    lines = [
+        f"{done.folder.name} is added: {done.folder.path}",
+        *(f"  {key}: {value}" for key, value in done.network.items()),
+        *(f"note: {remark}" for remark in done.remarks),
+    ]
+    emit({**_brief(done.folder), **told}, json, "\n".join(lines))
 
 
 @models.command()

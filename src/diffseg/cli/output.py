@@ -19,6 +19,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
+from diffseg.errors import UserError
 from diffseg.progress import Progress, Work, run
 
 if TYPE_CHECKING:
@@ -179,6 +180,23 @@ def rendered(text: RenderableType) -> str:
         console.print(text, soft_wrap=isinstance(text, str))
     said = capture.get()
     return said if terminal else "\n".join(map(str.rstrip, said.split("\n")))
+
+
+def confirmed(question: str) -> bool:
+    """Ask a person to answer yes or no, on standard error; no is the default.
+
+    Raises
+    ------
+    UserError
+        Nobody is there to answer.
+    """
+    streams = _STREAMS.get()
+    err = sys.stderr if streams is None else streams.err
+    if not (is_terminal(err) and is_terminal(sys.stdin)):
+        raise UserError("nobody is here to be asked; agree beforehand", option="--yes")
+    err.write(f"{question} [y/N] ")
+    err.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def follow(work: Work[Result]) -> Result:

@@ -2,39 +2,40 @@
 
 A network is built by the name of its file, ``build_network("compact_unet", dims=3)``,
 and called as ``net(noisy, timesteps, image)``. Adding one is adding a file with a
-function ``build(**config)``.
+function ``build(**config)``, or, in another package, an entry point of the group
+``diffseg.networks`` that names such a function.
 """
 
 from __future__ import annotations
 
-import re
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import nn
 
 from diffseg.errors import UserError
+from diffseg.extensions import Kind, find
+
+NETWORK = Kind("network", "diffseg.networks", "build", "diffseg.networks")
 
 
 def build_network(name: str, **config: Any) -> nn.Module:
-    """Build the architecture in ``diffseg.networks.<name>`` with random weights.
+    """Build the architecture called ``name`` with random weights.
 
     Raises
     ------
     UserError
         No architecture of that name, or a configuration it cannot take.
     """
-    known = re.fullmatch(r"[a-z0-9_]+", name) is not None
-    if not known or find_spec(f"diffseg.networks.{name}") is None:
+    build = find(NETWORK, name)
+    if build is None:
         raise UserError(f"network {name!r} is not one of diffseg.networks")
-    module = import_module(f"diffseg.networks.{name}")
     try:
-        network = module.build(**config)
+        network = build(**config)
     except TypeError as err:
         raise UserError(f"network {name}: {err}") from err
-    assert isinstance(network, nn.Module)
+    if not isinstance(network, nn.Module):
+        raise UserError(f"network {name}: what was built is no torch.nn.Module")
     return network
 
 
