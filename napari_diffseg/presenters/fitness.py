@@ -28,7 +28,7 @@ def check_fit(case: Case, card: ModelCard, *, whole: bool) -> None:
         the model's region cannot be looked for in the image.
     """
     volume, wanted = case.volume, card.preparation.channels
-    if volume.is_loaded and volume.channels != len(wanted):
+    if volume.is_loaded and not card.preparation.takes(volume.channels):
         has = f"{volume.channels} channel{'s' if volume.channels != 1 else ''}"
         raise UserError(
             f"the image has {has}, model {card.id} wants {len(wanted)} "

@@ -160,7 +160,15 @@ def test_ddpm_step_is_the_posterior_of_diffusers(large):
         seen.append(x)
         return imperfect(x, t)
 
-    last(ddpm(denoise, fields(), schedule, 5, large_variance=large))
+    last(
+        ddpm(
+            denoise,
+            fields(),
+            schedule,
+            5,
+            variance="fixed_large" if large else "fixed_small",
+        )
+    )
     t = theirs.timesteps[0]
     draws = []
     for _ in range(2):
@@ -281,3 +289,49 @@ def test_share_of_schedule():
     assert schedule.at(1e-9) == 0
     assert schedule.spaced(4) == [999, 749, 499, 249]
     assert math.isinf(schedule.log_snr()[-1])
+
+
+@pytest.mark.parametrize("place", [-1.0, -0.2, 1.0])
+def test_a_learned_variance_lies_between_the_fixed_ones(place):
+    """Its place is -1 for the posterior's variance and 1 for beta, in logarithms."""
+    schedule = noise_schedule("linear", 50)
+
+    def wide(x, t):
+        return torch.cat([imperfect(x, t), torch.full_like(x, place)], 1)
+
+    def second(variance, denoise):
+        """State after the first step, whose noise is the same for all."""
+        seen = []
+        for _ in ddpm(
+            lambda x, t: seen.append(x) or denoise(x, t),
+            fields(),
+            schedule,
+            4,
+            variance=variance,
+        ):
+            pass
+        return seen[1]
+
+    small, large = (second(v, imperfect) for v in ("fixed_small", "fixed_large"))
+    learned = second("learned", wide)
+    noise = fields()(1)
+    t, below = schedule.spaced(4)[:2]
+    bar, bar_below = float(schedule.alpha_bar[t]), float(schedule.alpha_bar[below])
+    beta = 1 - bar / bar_below
+    sd_large, sd_small = beta**0.5, (beta * (1 - bar_below) / (1 - bar)) ** 0.5
+    mean = large - sd_large * noise
+    torch.testing.assert_close(mean, small - sd_small * noise)
+    share = (place + 1) / 2
+    sd = math.exp(share * math.log(sd_large) + (1 - share) * math.log(sd_small))
+    torch.testing.assert_close(learned, mean + sd * noise)
+
+
+def test_a_chain_ends_without_noise():
+    schedule, draws = noise_schedule("linear", 50), []
+
+    def noise(draw):
+        draws.append(draw)
+        return fields()(draw)
+
+    assert len(list(ddpm(imperfect, noise, schedule, 4))) == 4
+    assert draws == [0, 1, 2, 3]  # the first state, and three steps of four

@@ -4,32 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from diffseg.domain import Preparation, Sampling
+from diffseg.domain import Sampling
 from diffseg.errors import DiffsegError
-from diffseg.networks import build_network
 from diffseg.segmenters.denoiser import Denoiser, tile_starts, with_context
 from diffseg.segmenters.drawing import draw_members, restart_levels
 
-SMALL = {"channels": (8, 12), "member_channels": (4, 6), "embedding": 16}
 
-
-class Card:
-    """The part of a model card that drawing reads."""
-
-    def __init__(self, dims=3, **sampling):
-        flips = ((), (2,))
-        context = 1 if dims == 2 else 0
-        self.preparation = Preparation(dims=dims, flips=flips, context=context)
-        self.sampling = Sampling(**sampling)
-
-
-def network(dims=3, channels=1):
-    torch.manual_seed(3)
-    net = build_network(
-        "compact_unet", dims=dims, classes=3, image_channels=channels, **SMALL
-    )
-    torch.nn.init.normal_(net.correct.weight, std=1.0)
-    return net.eval()
+def card_of(toys, dims=3, **sampling):
+    context = 1 if dims == 2 else 0
+    return toys.card(dims, sampling=sampling, flips=((), (2,)), context=context)
 
 
 def image(shape=(1, 7, 10, 9), seed=0):
@@ -54,25 +37,25 @@ def draw(net, card, data, members=4, steps=2, seed=1, **options):
 
 
 @pytest.mark.parametrize("sampler", ["restart", "ddpm", "ddim", "dpm_solver_pp"])
-def test_members_are_probabilities_and_differ(sampler):
-    members = draw(network(), Card(sampler=sampler), image(), steps=3)
+def test_members_are_probabilities_and_differ(toys, sampler):
+    members = draw(toys.network(3), card_of(toys, sampler=sampler), image(), steps=3)
     assert members.shape == (4, 3, 7, 10, 9)
     np.testing.assert_allclose(members.sum(1), 1, atol=1e-4)
     assert members.min() >= -1e-5
     assert np.abs(members[0] - members[2]).max() > 1e-3
 
 
-def test_same_seed_same_members_another_seed_others():
-    net, card = network(), Card()
+def test_same_seed_same_members_another_seed_others(toys):
+    net, card = toys.network(3), card_of(toys)
     first = draw(net, card, image())
     np.testing.assert_array_equal(first, draw(net, card, image()))
     assert np.abs(first - draw(net, card, image(), seed=2)).max() > 1e-3
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_batches_and_the_number_of_members_change_no_member(dims):
-    net = network(dims, channels=3 if dims == 2 else 1)
-    card = Card(dims, slice_correlation=0.5 if dims == 2 else 0.0)
+def test_batches_and_the_number_of_members_change_no_member(toys, dims):
+    net = toys.network(dims)
+    card = card_of(toys, dims, slice_correlation=0.5 if dims == 2 else 0.0)
     members = draw(net, card, image(), members=5)
     one_by_one = draw(net, card, image(), members=5, batch_voxels=1)
     np.testing.assert_allclose(members, one_by_one, atol=1e-4)
@@ -81,9 +64,9 @@ def test_batches_and_the_number_of_members_change_no_member(dims):
     )
 
 
-def test_a_flipped_image_gives_flipped_members():
+def test_a_flipped_image_gives_flipped_members(toys):
     """Member 1 sees the mirror image; without noise it must answer mirrored."""
-    net, card = network(), Card()
+    net, card = toys.network(3), card_of(toys)
     torch.nn.init.zeros_(net.correct.weight)
     plain = draw(net, card, image(), members=2, steps=1)
     mirrored = draw(net, card, image()[..., ::-1].copy(), members=2, steps=1)
@@ -103,9 +86,9 @@ def test_tiles_cover_and_overlap():
             assert max(np.diff(starts)) <= 24
 
 
-def test_tiles_agree_with_the_whole_away_from_the_seams():
+def test_tiles_agree_with_the_whole_away_from_the_seams(toys):
     """A network that only looks at one voxel answers the same in tiles."""
-    net = network()
+    net = toys.network(3)
     denoiser = Denoiser(net, image((1, 8, 20, 8)), "cpu")
     tiled = Denoiser(net, image((1, 8, 20, 8)), "cpu", tile=(8, 8, 8))
     local = lambda noisy, t, features: noisy * 2  # noqa: E731
@@ -130,16 +113,16 @@ def test_context_repeats_the_outermost_slice():
     assert torch.equal(stack, expected)
 
 
-def test_image_features_are_computed_once(monkeypatch):
-    net, calls = network(), []
+def test_image_features_are_computed_once(toys, monkeypatch):
+    net, calls = toys.network(3), []
     encode = net.encode
     monkeypatch.setattr(net, "encode", lambda x: calls.append(len(x)) or encode(x))
-    draw(net, Card(), image(), members=6, steps=3)
+    draw(net, card_of(toys), image(), members=6, steps=3)
     assert len(calls) == 2  # once for each test-time flip
 
 
-def test_exhausted_memory_halves_the_batch_then_says_so(monkeypatch):
-    net, sizes = network(), []
+def test_exhausted_memory_halves_the_batch_then_says_so(toys, monkeypatch):
+    net, sizes = toys.network(3), []
     denoise = net.denoise
 
     def greedy(noisy, t, features):
@@ -148,9 +131,9 @@ def test_exhausted_memory_halves_the_batch_then_says_so(monkeypatch):
             raise torch.OutOfMemoryError("no room")
         return denoise(noisy, t, features)
 
-    expected = draw(net, Card(), image(), members=8, steps=1)
+    expected = draw(net, card_of(toys), image(), members=8, steps=1)
     monkeypatch.setattr(net, "denoise", greedy)
-    members = draw(net, Card(), image(), members=8, steps=1)
+    members = draw(net, card_of(toys), image(), members=8, steps=1)
     assert sizes[:3] == [4, 2, 1]
     np.testing.assert_allclose(members, expected, atol=1e-4)
 
@@ -159,18 +142,18 @@ def test_exhausted_memory_halves_the_batch_then_says_so(monkeypatch):
 
     monkeypatch.setattr(net, "denoise", hopeless)
     with pytest.raises(DiffsegError, match="smaller region") as caught:
-        draw(net, Card(), image(), members=2, steps=1)
+        draw(net, card_of(toys), image(), members=2, steps=1)
     assert caught.value.option == "--roi"
     assert caught.value.exit_status == 1
 
 
 @pytest.mark.parametrize("axis", [1, 2, 3])
-def test_an_image_one_voxel_thick_can_be_flipped(axis):
+def test_an_image_one_voxel_thick_can_be_flipped(toys, axis):
     shape = [1, 6, 8, 10]
     shape[axis] = 1
-    assert draw(network(), Card(), image(tuple(shape)), members=2).shape[2:] == (
-        *shape[1:],
-    )
+    assert draw(toys.network(3), card_of(toys), image(tuple(shape)), members=2).shape[
+        2:
+    ] == (*shape[1:],)
 
 
 def test_restart_levels_fall_from_the_card():

@@ -12,6 +12,8 @@ from hypothesis.extra import numpy as hnp
 from diffseg.domain import Label, LabelTable
 from diffseg.ensemble import (
     Accumulator,
+    EnsembleSummary,
+    agreed,
     consensus,
     contours,
     entropy,
@@ -19,6 +21,7 @@ from diffseg.ensemble import (
     measure,
     normalised_entropy,
     pairwise_dice,
+    staple,
 )
 from diffseg.errors import DiffsegError
 from diffseg.metrics import dice
@@ -258,3 +261,93 @@ def test_measure_without_spacing_or_with_one_member():
 def test_measure_refuses_other_grids():
     with pytest.raises(ValueError, match="consensus"):
         measure(np.ones((1, 1, 2, 2), np.uint8), np.ones((1, 2, 3), np.uint8), TABLE, 1)
+
+
+# Consensus
+
+
+def _raters(seed: int, members: int, shape: tuple[int, int, int]) -> np.ndarray:
+    """Masks of members that are wrong more and more often: (M, Z, Y, X) bool."""
+    rng = np.random.default_rng(seed)
+    truth = np.zeros(shape, dtype=bool)
+    truth[:, shape[1] // 4 : -shape[1] // 4, shape[2] // 3 :] = True
+    wrong = np.linspace(0.02, 0.35, members)
+    return np.stack([truth ^ (rng.random(shape) < share) for share in wrong])
+
+
+@pytest.mark.parametrize(("seed", "members"), [(0, 3), (1, 5), (2, 9)])
+def test_staple_is_simpleitks(seed: int, members: int) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    masks = _raters(seed, members, (2, 24, 20))
+    reference = sitk.STAPLEImageFilter()
+    reference.SetForegroundValue(1)
+    reference.SetMaximumIterations(1000)
+    theirs = sitk.GetArrayFromImage(
+        reference.Execute(
+            [sitk.GetImageFromArray(one.astype(np.uint8)) for one in masks]
+        )
+    )
+    ours = staple(masks)
+    np.testing.assert_allclose(ours.probability, theirs, atol=1e-5)
+    np.testing.assert_allclose(ours.sensitivity, reference.GetSensitivity(), atol=1e-5)
+    np.testing.assert_allclose(ours.specificity, reference.GetSpecificity(), atol=1e-5)
+    assert (np.diff(ours.sensitivity) < 0).mean() > 0.6  # it knows who is wrong
+    # Not the majority: the best member is believed where the worst outvote it.
+    assert ((ours.probability > 0.5) != (masks.mean(0) > 0.5)).any()
+
+
+def test_staple_of_members_that_agree_is_what_they_say() -> None:
+    nothing = np.zeros((4, 1, 3, 3), dtype=bool)
+    assert not staple(nothing).probability.any()
+    assert staple(~nothing).probability.all()
+    one = np.random.default_rng(0).random((1, 2, 5, 5)) > 0.5
+    for masks in (one, np.repeat(one, 3, axis=0)):
+        np.testing.assert_allclose(staple(masks).probability, one[0], atol=1e-3)
+
+
+def _summary(masks: np.ndarray, sure: float = 0.8) -> EnsembleSummary:
+    """Members of one foreground class that are `sure` of their masks."""
+    members = np.where(masks, sure, 1 - sure).astype(np.float32)
+    return consensus(np.stack([1 - members, members], axis=1))
+
+
+def test_another_consensus_leaves_what_members_say_of_each_other() -> None:
+    masks = _raters(3, 5, (3, 16, 18))
+    mean = _summary(masks)
+    assert agreed(mean, "mean") is mean
+    for kind in ("staple", "squared_mean"):
+        other = agreed(mean, kind)
+        assert other.uncertainty is mean.uncertainty
+        assert other.mutual_information is mean.mutual_information
+        assert other.member_classes is mean.member_classes
+        np.testing.assert_allclose(other.probability.sum(0), 1, atol=1e-6)
+        np.testing.assert_array_equal(other.classes == 1, other.probability[1] > 0.5)
+    squared = agreed(mean, "squared_mean")
+    np.testing.assert_allclose(squared.probability[1], mean.probability[1] ** 2)
+    np.testing.assert_array_equal(
+        squared.classes == 1, mean.probability[1] > np.sqrt(0.5)
+    )
+
+
+def test_staple_looks_at_each_slice_or_at_the_whole() -> None:
+    masks = _raters(4, 5, (3, 16, 18))
+    masks[0, 1] = ~masks[0, 1]  # the best member fails in one slice
+    mean = _summary(masks)
+    for axis in range(3):
+        turned = _summary(np.moveaxis(masks, 1, axis + 1))
+        sliced = np.moveaxis(agreed(turned, "staple", axis).probability[1], axis, 0)
+        for plane in range(3):
+            alone = staple(masks[:, plane]).probability
+            np.testing.assert_allclose(sliced[plane], alone, atol=1e-6)
+    whole = agreed(mean, "staple").probability[1]
+    np.testing.assert_allclose(whole, staple(masks).probability, atol=1e-6)
+    assert np.abs(whole - sliced).max() > 0.1
+
+
+def test_staple_of_several_classes_shares_out_what_they_claim() -> None:
+    rng = np.random.default_rng(0)
+    members = rng.dirichlet(np.ones(4), (5, 2, 12, 12)).transpose(0, 4, 1, 2, 3)
+    made = agreed(consensus(members.astype(np.float32)), "staple")
+    np.testing.assert_allclose(made.probability.sum(0), 1, atol=1e-6)
+    assert made.probability.min() >= 0
+    np.testing.assert_array_equal(made.classes, made.probability.argmax(0))

@@ -3,70 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from diffseg.domain import (
-    Label,
-    LabelTable,
-    ModelCard,
-    Preparation,
     Proposal,
     Request,
-    Sampling,
 )
 from diffseg.errors import DiffsegError
-from diffseg.networks import build_network
-from diffseg.progress import Progress, Work
+from diffseg.progress import Progress
 from diffseg.segmenters import Host, iter_propose_with
 from diffseg.segmenters.drawing import Ensemble
 from diffseg.segmenters.means import Means, exhausted, in_words, smaller
-from diffseg.volume import Affine, Grid, Volume
-
-TABLE = LabelTable(labels=(Label(name="a", value=3), Label(name="b", value=7)))
-SHAPE = (9, 10, 12)
-
-
-def card(dims: int, **preparation: object) -> ModelCard:
-    flips = ((), (2,), (0,)) if dims == 2 else ((), (2,))
-    given = {"dims": dims, "orientation": "RAS", "flips": flips, **preparation}
-    if dims == 2:
-        given["context"] = 1
-    return ModelCard(
-        id="toy", version="1", title="A toy", method="ensemdiff", network={},
-        labels=TABLE, preparation=Preparation(**given),
-        sampling=Sampling(members=4, steps=2, slice_correlation=0.8 * (dims == 2)),
-        modality="MR", licence="CC0", sha256="0", data="none", intended_use="tests",
-        limits=("all",),
-    )  # fmt: skip
-
-
-def network(dims: int):  # type: ignore[no-untyped-def]
-    torch.manual_seed(3)
-    net = build_network(
-        "compact_unet", dims=dims, classes=3, image_channels=3 if dims == 2 else 1,
-        channels=(8, 12), member_channels=(4, 6), embedding=16,
-    )  # fmt: skip
-    torch.nn.init.normal_(net.get_submodule("correct").weight, std=1.0)
-    return net.eval()
-
-
-def volume(code: str = "RAS") -> Volume:
-    scan = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
-    grid, turn = Grid(SHAPE, Affine.identity()).reoriented(code)
-    return Volume.from_array(turn.apply(scan), grid.affine, name="case")
-
-
-def watched(work: Work[Proposal]) -> tuple[list[Progress], Proposal]:
-    seen: list[Progress] = []
-    while True:
-        try:
-            seen.append(next(work))
-        except StopIteration as stop:
-            return seen, stop.value
-
 
 HALF = "half precision from here on"
 
@@ -74,9 +25,11 @@ HALF = "half precision from here on"
 class Narrow:
     """A network that runs out of memory where `fits` says so."""
 
-    def __init__(self, dims: int, fits: Callable[[torch.Tensor], bool]) -> None:
+    def __init__(
+        self, toys: Any, dims: int, fits: Callable[[torch.Tensor], bool]
+    ) -> None:
         self.seen: list[torch.Tensor] = []
-        self.network = network(dims)
+        self.network = toys.network(dims)
         kind = type(self.network)
         narrow = self
 
@@ -91,21 +44,25 @@ class Narrow:
 
 
 def proposed(
-    net: torch.nn.Module, dims: int = 3, members: int = 8, tile: int | None = None
+    toys: Any,
+    net: torch.nn.Module,
+    dims: int = 3,
+    members: int = 8,
+    tile: int | None = None,
 ) -> tuple[list[Progress], Proposal]:
-    model = card(dims, tile=(tile,) * dims if tile else None)
+    model = toys.card(dims, tile=(tile,) * dims if tile else None)
     source = Ensemble(net, model, "cpu")
-    request = Request(volume(), seed=1, members=members)
-    return watched(iter_propose_with(model, source, request, Host("cpu", 1)))
+    request = Request(toys.volume(), seed=1, members=members)
+    return toys.watched(iter_propose_with(model, source, request, Host("cpu", 1)))
 
 
 def said(seen: list[Progress]) -> list[str]:
     return [one.message for one in seen if one.stage == "memory"]
 
 
-def test_the_batch_is_halved_first_and_changes_nothing() -> None:
-    _, expected = proposed(network(3))
-    seen, made = proposed(Narrow(3, lambda noisy: len(noisy) <= 1).network)
+def test_the_batch_is_halved_first_and_changes_nothing(toys: Any) -> None:
+    _, expected = proposed(toys, toys.network(3))
+    seen, made = proposed(toys, Narrow(toys, 3, lambda noisy: len(noisy) <= 1).network)
     lines = said(seen)
     assert lines == [
         "memory exhausted: 2 masks at once from here on",
@@ -115,18 +72,20 @@ def test_the_batch_is_halved_first_and_changes_nothing() -> None:
     np.testing.assert_allclose(made.probability, expected.probability, atol=1e-4)
 
 
-def test_slices_are_halved_and_change_nothing() -> None:
-    _, expected = proposed(network(2), 2)
-    seen, made = proposed(Narrow(2, lambda noisy: len(noisy) <= 5).network, 2)
+def test_slices_are_halved_and_change_nothing(toys: Any) -> None:
+    _, expected = proposed(toys, toys.network(2), 2)
+    seen, made = proposed(
+        toys, Narrow(toys, 2, lambda noisy: len(noisy) <= 5).network, 2
+    )
     assert said(seen)
     assert all("slices at once" in line for line in said(seen))
     np.testing.assert_allclose(made.probability, expected.probability, atol=1e-4)
 
 
-def test_then_half_precision() -> None:
-    _, expected = proposed(network(3))
-    narrow = Narrow(3, lambda noisy: noisy.dtype == torch.bfloat16)
-    seen, made = proposed(narrow.network)
+def test_then_half_precision(toys: Any) -> None:
+    _, expected = proposed(toys, toys.network(3))
+    narrow = Narrow(toys, 3, lambda noisy: noisy.dtype == torch.bfloat16)
+    seen, made = proposed(toys, narrow.network)
     assert said(seen)[-1] == f"memory exhausted: {HALF}"
     assert made.warnings[-1] == f"memory exhausted: {HALF}"
     assert np.abs(made.probability - expected.probability).mean() < 0.02
@@ -134,11 +93,11 @@ def test_then_half_precision() -> None:
     assert next(narrow.network.parameters()).dtype == torch.float32
 
 
-def test_then_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_then_tiles(toys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("diffseg.segmenters.means.LEAST_SIDE", 4)
-    _, expected = proposed(network(3), members=2)
-    narrow = Narrow(3, lambda noisy: noisy[0, 0].numel() <= 600)
-    seen, made = proposed(narrow.network, members=2)
+    _, expected = proposed(toys, toys.network(3), members=2)
+    narrow = Narrow(toys, 3, lambda noisy: noisy[0, 0].numel() <= 600)
+    seen, made = proposed(toys, narrow.network, members=2)
     assert said(seen) == [
         f"memory exhausted: {HALF}",
         "memory exhausted: tiles of 10 x 10 x 6 from here on",
@@ -147,36 +106,36 @@ def test_then_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(made.probability.sum(0) <= 1 + 1e-5, True)
 
 
-def test_a_failure_in_the_middle_keeps_what_is_finished() -> None:
-    _, expected = proposed(network(3), members=6)
+def test_a_failure_in_the_middle_keeps_what_is_finished(toys: Any) -> None:
+    _, expected = proposed(toys, toys.network(3), members=6)
     budget = [2]
 
     def fits(noisy: torch.Tensor) -> bool:
         budget[0] -= 1
         return budget[0] > 0 or len(noisy) == 1
 
-    seen, made = proposed(Narrow(3, fits).network, members=6)
+    seen, made = proposed(toys, Narrow(toys, 3, fits).network, members=6)
     assert said(seen) == ["memory exhausted: 1 mask at once from here on"]
     np.testing.assert_allclose(made.probability, expected.probability, atol=1e-4)
 
 
-def test_at_the_end_one_line_says_what_to_try() -> None:
-    narrow = Narrow(3, lambda noisy: False)
+def test_at_the_end_one_line_says_what_to_try(toys: Any) -> None:
+    narrow = Narrow(toys, 3, lambda noisy: False)
     with pytest.raises(DiffsegError, match="10 x 10 x 12 voxels") as caught:
-        proposed(narrow.network)
+        proposed(toys, narrow.network)
     assert "\n" not in str(caught.value)
     assert "smaller region" in str(caught.value)
     assert caught.value.exit_status == 1
 
 
-def test_from_the_gpu_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_the_gpu_to_the_cpu(toys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A made-up GPU, whose tensors lie on the CPU and which has no memory at all."""
     import diffseg.segmenters.denoiser as denoiser
     import diffseg.segmenters.members as members
 
     where: list[str] = []
     genuine, init = members.placed, denoiser.Denoiser.__init__
-    narrow = Narrow(3, lambda noisy: where[-1] == "cpu")
+    narrow = Narrow(toys, 3, lambda noisy: where[-1] == "cpu")
 
     def placed(net: torch.nn.Module, means: Means) -> torch.nn.Module:
         where.append(means.device)
@@ -187,13 +146,13 @@ def test_from_the_gpu_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(members, "placed", placed)
     monkeypatch.setattr(denoiser.Denoiser, "__init__", on_the_cpu)
-    _, expected = proposed(network(3))
-    model = card(3)
+    _, expected = proposed(toys, toys.network(3))
+    model = toys.card(3)
     source = Ensemble(narrow.network, model, "cuda")
     work = iter_propose_with(
-        model, source, Request(volume(), seed=1, members=8), Host("cuda", 1)
+        model, source, Request(toys.volume(), seed=1, members=8), Host("cuda", 1)
     )
-    seen, made = watched(work)
+    seen, made = toys.watched(work)
     assert said(seen)[-2:] == [
         f"GPU memory exhausted: {HALF}",
         "GPU memory exhausted: on the CPU from here on",
@@ -236,21 +195,21 @@ def test_what_counts_as_exhausted(error: Exception, is_one: bool) -> None:
     assert exhausted(error) is is_one
 
 
-def test_another_error_is_not_swallowed() -> None:
-    net = network(3)
+def test_another_error_is_not_swallowed(toys: Any) -> None:
+    net = toys.network(3)
 
     def broken(*given: object) -> None:
         raise RuntimeError("shapes differ")
 
     net.denoise = broken
     with pytest.raises(RuntimeError, match="shapes differ"):
-        proposed(net)
+        proposed(toys, net)
 
 
-def test_features_that_do_not_fit_are_computed_again() -> None:
+def test_features_that_do_not_fit_are_computed_again(toys: Any) -> None:
     from diffseg.segmenters.denoiser import Denoiser
 
-    net, calls = network(3), []
+    net, calls = toys.network(3), []
     encode = net.encode
     net.encode = lambda image: calls.append(1) or encode(image)
     image = np.random.default_rng(0).normal(size=(1, 8, 20, 8)).astype(np.float32)
@@ -264,3 +223,14 @@ def test_features_that_do_not_fit_are_computed_again() -> None:
             answers += [denoiser(noisy, t), denoiser(noisy, t)]
         assert len(calls) == encodings
     assert all(torch.equal(one, answers[0]) for one in answers)
+
+
+def test_a_network_of_one_size_is_not_cut_into_tiles() -> None:
+    """Rounded up to its size, half a tile would be the whole one, for ever."""
+    half = Means("cuda", dtype=torch.float16, tile=(256, 256), whole=(256, 256))
+    after = smaller(half, (256, 256), 1, multiple=256)
+    assert after is not None
+    assert (after.device, after.dtype) == ("cpu", torch.float32)
+    cut = smaller(half, (256, 256), 1, multiple=32)
+    assert cut is not None
+    assert cut.tile == (128, 256)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import permutations, product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -195,3 +196,179 @@ def test_intensities_to_doubt() -> None:
     bone = Intensity(kind="window", low=300, high=1500)
     assert "outside the model's window" in _warnings(ordinary, bone)
     assert _warnings(ordinary * 200 + 800, bone) == ""
+
+
+# Size
+
+
+SIZED = Preparation(dims=2, size=(16, 24))
+
+
+@pytest.mark.parametrize("has_spacing", [True, False])
+@pytest.mark.parametrize("shape", [(3, 16, 24), (3, 50, 31), (1, 9, 80)])
+def test_every_slice_is_brought_to_the_size_and_back(
+    shape: tuple[int, int, int], has_spacing: bool
+) -> None:
+    grid = Grid(shape, Affine.identity(), has_spacing=has_spacing, has_sides=False)
+    frame = frame_of(grid, Region(*((0, n) for n in shape)), SIZED)
+    assert frame.shape == (shape[0], 16, 24)
+    assert frame.step[0] == 1
+    assert frame.resampled == (shape[1:] != (16, 24))
+    smooth = _smooth(shape, 0, 6)
+    prepared = prepare(smooth[None], frame, Intensity(kind="range"))
+    assert prepared.image.shape == (1, *frame.shape)
+    odds = np.stack([1 - prepared.image[0], prepared.image[0]])
+    back = restore(odds, frame)
+    assert back.shape == (2, *shape)
+    np.testing.assert_allclose(back.sum(0), 1, atol=1e-5)
+    inside = (slice(None), slice(2, -2), slice(3, -3))
+    first, second = smooth[inside], back[1][inside]
+    assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.98
+
+
+def test_a_size_makes_objects_neither_larger_nor_moves_them() -> None:
+    """A square of an eighth of the picture stays an eighth of it, in its middle."""
+    shape = (1, 64, 64)
+    square = np.zeros(shape, np.float32)
+    square[0, 16:48, 24:40] = 1
+    preparation = Preparation(dims=2, size=(32, 32))
+    grid = Grid(shape, Affine.identity(), has_spacing=False, has_sides=False)
+    frame = frame_of(grid, Region(*((0, n) for n in shape)), preparation)
+    small = prepare(square[None], frame, Intensity(kind="range")).image[0]
+    assert (small > 0.5).mean() == pytest.approx(0.125, abs=0.01)
+    centre = ndimage.center_of_mass(small)
+    np.testing.assert_allclose(centre, (0, 15.5, 15.5), atol=0.05)
+    back = restore(np.stack([1 - small, small]), frame)[1]
+    assert ((back > 0.5) == (square > 0.5)).mean() > 0.97
+
+
+def test_a_size_is_anti_aliased() -> None:
+    lines = np.zeros((1, 64, 96), np.float32)
+    lines[:, ::2] = 1
+    frame = frame_of(
+        _grid(lines.shape), Region((0, 1), (0, 64), (0, 96)), SIZED
+    )  # four lines become one
+    small = prepare(lines[None], frame, Intensity(kind="range", low=0, high=1)).image
+    assert np.abs(small - 0.5).max() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"dims": 3}, "2 dims"), ({"spacing_mm": (1, 1, 1)}, "exclude"),
+     ({"size": (0, 4)}, "2 dims")],
+)  # fmt: skip
+def test_a_size_that_makes_no_sense_is_refused(
+    changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Preparation(**{"dims": 2, "size": (8, 8), **changes})
+
+
+# Intensities of published networks
+
+
+def test_a_range_is_given_or_the_images_own() -> None:
+    image = np.array([0, 51, 255], np.float32).reshape(1, 1, 1, 3)
+    eight_bit = Intensity(kind="range", low=0, high=255)
+    np.testing.assert_allclose(normalise(image, eight_bit).ravel(), [0, 0.2, 1])
+    signed = eight_bit.model_copy(update={"to": (-1.0, 1.0)})
+    np.testing.assert_allclose(normalise(image, signed).ravel(), [-1, -0.6, 1])
+    np.testing.assert_allclose(normalise(2 * image, eight_bit).ravel(), [0, 0.4, 1])
+    both = np.concatenate([image, 10 + 3 * image])
+    own = normalise(both, Intensity(kind="range"))
+    np.testing.assert_allclose(own[0], own[1], atol=1e-6)
+    np.testing.assert_allclose(own[0].ravel(), [0, 0.2, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("to", [(0.0, 1.0), (-1.0, 1.0)])
+def test_a_constant_image_has_a_range_too(to: tuple[float, float]) -> None:
+    flat = np.full((2, 1, 3, 3), 7, np.float32)
+    own = normalise(flat, Intensity(kind="range", to=to))
+    np.testing.assert_array_equal(own, to[0])
+    given = normalise(flat, Intensity(kind="range", low=0, high=14, to=to))
+    np.testing.assert_allclose(given, (to[0] + to[1]) / 2)
+
+
+def test_a_fixed_mean_and_deviation_for_each_channel() -> None:
+    image = np.arange(12, dtype=np.float32).reshape(3, 1, 2, 2)
+    intensity = Intensity(kind="standard", mean=(0, 4, 8), deviation=(1, 2, 4))
+    made = normalise(image, intensity)
+    np.testing.assert_allclose(made[1].ravel(), [0, 0.5, 1, 1.5])
+    np.testing.assert_allclose(made[2].ravel(), [0, 0.25, 0.5, 0.75])
+    with pytest.raises(UserError, match="means of 3 channels, its image has 1"):
+        normalise(image[:1], intensity)
+
+
+@pytest.mark.parametrize(
+    "intensity",
+    [{"kind": "range", "low": 0}, {"kind": "standard"},
+     {"kind": "standard", "mean": (1,), "deviation": (0,)}],
+)  # fmt: skip
+def test_an_intensity_that_is_not_whole_is_refused(
+    intensity: dict[str, object],
+) -> None:
+    with pytest.raises(ValueError, match="intensity"):
+        Intensity(**intensity)
+
+
+def test_an_image_of_another_range_is_doubted() -> None:
+    frame = frame_of(_grid((1, 8, 8)), Region((0, 1), (0, 8), (0, 8)), Preparation())
+    ramp = np.linspace(0, 1, 64).reshape(1, 1, 8, 8)
+    eight_bit = Intensity(kind="range", low=0, high=255)
+    assert prepare(255 * ramp, frame, eight_bit).warnings == ()
+    for factor in (1, 65535):
+        (line,) = prepare(factor * ramp, frame, eight_bit).warnings
+        assert "expects 0 to 255" in line
+
+
+# Grey and colour
+
+
+COLOUR = Preparation(channels=("red", "green", "blue"))
+
+
+def _prepared(image: np.ndarray, preparation: Preparation) -> np.ndarray:
+    grid = _grid(image.shape[1:])
+    frame = frame_of(grid, Region(*((0, n) for n in image.shape[1:])), preparation)
+    return prepare(image, frame, Intensity(kind="range", low=0, high=255)).image
+
+
+def test_a_grey_picture_stands_for_red_green_and_blue() -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (1, 2, 5, 6), dtype=np.uint8)
+    made = _prepared(grey, COLOUR)
+    assert made.shape == (3, 2, 5, 6)
+    for channel in made:
+        np.testing.assert_array_equal(channel, _prepared(grey, Preparation())[0])
+
+
+def test_luminance_is_taken_only_where_the_card_says_so() -> None:
+    colour = np.random.default_rng(0).integers(0, 256, (3, 1, 5, 6), dtype=np.uint8)
+    made = _prepared(colour, Preparation(channels=("luminance",)))
+    expected = np.tensordot([0.299, 0.587, 0.114], colour / 255, axes=1)
+    np.testing.assert_allclose(made[0], expected, atol=1e-5)
+    grey = colour[:1]
+    np.testing.assert_array_equal(
+        _prepared(grey, Preparation(channels=("luminance",))),
+        _prepared(grey, Preparation()),
+    )
+    with pytest.raises(UserError, match=r"3 channels.*wants 1") as caught:
+        _prepared(colour, Preparation())
+    assert "luminance" in str(caught.value)
+    with pytest.raises(UserError, match="join files"):
+        _prepared(colour[:2], COLOUR)
+
+
+def test_what_is_done_to_the_channels_is_told(toys: Any) -> None:
+    from diffseg.domain import Request
+    from diffseg.segmenters.checks import check_request
+
+    grey, colour = toys.volume(), toys.volume(channels=3)
+    card = toys.card(3, channels=("red", "green", "blue"))
+    (line,) = check_request(card, Request(grey))
+    assert line == "case is grey: its one channel stands for red, green and blue"
+    assert check_request(card, Request(colour)) == ()
+    (line,) = check_request(toys.card(3, channels=("luminance",)), Request(colour))
+    assert "luminance" in line
+    with pytest.raises(UserError, match="model toy wants 1") as caught:
+        check_request(toys.card(3), Request(colour))
+    assert "\n" not in str(caught.value)

@@ -3,86 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from diffseg.domain import (
-    Label,
-    LabelTable,
-    ModelCard,
-    Preparation,
     Preview,
     Proposal,
     Request,
-    Sampling,
 )
-from diffseg.networks import build_network
-from diffseg.progress import Progress, Work
+from diffseg.progress import Progress
 from diffseg.segmenters import Host, Slab, iter_propose_with
 from diffseg.segmenters.drawing import Ensemble
 from diffseg.segmenters.feedforward import Flips
 from diffseg.segmenters.gathering import Pace
 from diffseg.segmenters.noise import StackNoise
-from diffseg.volume import Affine, Grid, Volume
-
-TABLE = LabelTable(labels=(Label(name="a", value=3), Label(name="b", value=7)))
-SHAPE = (9, 10, 12)
-
-
-def card(dims: int, **preparation: object) -> ModelCard:
-    flips = ((), (2,), (0,)) if dims == 2 else ((), (2,))
-    given = {"dims": dims, "orientation": "RAS", "flips": flips, **preparation}
-    if dims == 2:
-        given["context"] = 1
-    return ModelCard(
-        id="toy", version="1", title="A toy", method="ensemdiff", network={},
-        labels=TABLE, preparation=Preparation(**given),
-        sampling=Sampling(members=4, steps=2, slice_correlation=0.8 * (dims == 2)),
-        modality="MR", licence="CC0", sha256="0", data="none", intended_use="tests",
-        limits=("all",),
-    )  # fmt: skip
-
-
-def network(dims: int):  # type: ignore[no-untyped-def]
-    torch.manual_seed(3)
-    net = build_network(
-        "compact_unet", dims=dims, classes=3, image_channels=3 if dims == 2 else 1,
-        channels=(8, 12), member_channels=(4, 6), embedding=16,
-    )  # fmt: skip
-    torch.nn.init.normal_(net.get_submodule("correct").weight, std=1.0)
-    return net.eval()
-
-
-def volume(code: str = "RAS") -> Volume:
-    scan = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
-    grid, turn = Grid(SHAPE, Affine.identity()).reoriented(code)
-    return Volume.from_array(turn.apply(scan), grid.affine, name="case")
-
-
-def watched(work: Work[Proposal]) -> tuple[list[Progress], Proposal]:
-    seen: list[Progress] = []
-    while True:
-        try:
-            seen.append(next(work))
-        except StopIteration as stop:
-            return seen, stop.value
 
 
 def proposed(
-    dims: int, block_voxels: int = 10**6, code: str = "RAS"
+    toys: Any, dims: int, block_voxels: int = 10**6, code: str = "RAS"
 ) -> tuple[list[Progress], Proposal]:
-    model = card(dims)
-    source = Ensemble(network(dims), model, "cpu", block_voxels=block_voxels)
-    request = Request(volume(code), seed=1)
-    return watched(iter_propose_with(model, source, request, Host("cpu", 1)))
+    model = toys.card(dims)
+    source = Ensemble(toys.network(dims), model, "cpu", block_voxels=block_voxels)
+    request = Request(toys.volume(code), seed=1)
+    return toys.watched(iter_propose_with(model, source, request, Host("cpu", 1)))
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_the_last_previews_are_the_proposal(dims: int) -> None:
+def test_the_last_previews_are_the_proposal(toys: Any, dims: int) -> None:
     for code in ("RAS", "PSL"):
-        seen, made = proposed(dims, 250, code)
+        seen, made = proposed(toys, dims, 250, code)
         mask = np.full(made.mask.shape, 99, np.uint8)
         uncertainty = np.zeros(made.mask.shape, np.uint8)
         previews = [one for one in seen if isinstance(one, Preview)]
@@ -97,10 +49,10 @@ def test_the_last_previews_are_the_proposal(dims: int) -> None:
         assert last.done == last.total > 0
 
 
-def test_blocks_of_slices_change_nothing() -> None:
-    _, whole = proposed(2)
+def test_blocks_of_slices_change_nothing(toys: Any) -> None:
+    _, whole = proposed(toys, 2)
     for voxels in (1, 250, 500):
-        _, cut = proposed(2, voxels)
+        _, cut = proposed(toys, 2, voxels)
         np.testing.assert_allclose(cut.probability, whole.probability, atol=1e-4)
         np.testing.assert_allclose(cut.uncertainty, whole.uncertainty, atol=1e-4)
         assert cut.mutual_information_mean == pytest.approx(
@@ -108,18 +60,18 @@ def test_blocks_of_slices_change_nothing() -> None:
         )
 
 
-def test_the_same_request_gives_the_same_bytes() -> None:
-    first, again = (proposed(2, 250)[1] for _ in range(2))
+def test_the_same_request_gives_the_same_bytes(toys: Any) -> None:
+    first, again = (proposed(toys, 2, 250)[1] for _ in range(2))
     assert first.probability.tobytes() == again.probability.tobytes()
 
 
-def test_blocks_of_slices_suit_a_feedforward_model() -> None:
-    model, answers = card(2), []
+def test_blocks_of_slices_suit_a_feedforward_model(toys: Any) -> None:
+    model, answers = toys.card(2), []
     for voxels in (250, 10**6):
-        source = Flips(network(2), model, "cpu", block_voxels=voxels)
-        request = Request(volume(), members=5)
+        source = Flips(toys.network(2), model, "cpu", block_voxels=voxels)
+        request = Request(toys.volume(), members=5)
         work = iter_propose_with(model, source, request, Host("cpu", 1))
-        answers.append(watched(work)[1].probability)
+        answers.append(toys.watched(work)[1].probability)
     np.testing.assert_allclose(answers[0], answers[1], atol=1e-4)
 
 
@@ -136,13 +88,13 @@ def test_the_noise_of_a_stack_is_the_same_however_it_is_cut() -> None:
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_closing_stops_within_one_evaluation(dims: int) -> None:
-    net, calls = network(dims), []
+def test_closing_stops_within_one_evaluation(toys: Any, dims: int) -> None:
+    net, calls = toys.network(dims), []
     denoise = net.denoise
     net.denoise = lambda *given: calls.append(1) or denoise(*given)
-    model = card(dims, tile=(8, 8, 8) if dims == 3 else (8, 8))
+    model = toys.card(dims, tile=(8, 8, 8) if dims == 3 else (8, 8))
     source = Ensemble(net, model, "cpu", batch_voxels=1)
-    work = iter_propose_with(model, source, Request(volume()), Host("cpu", 1))
+    work = iter_propose_with(model, source, Request(toys.volume()), Host("cpu", 1))
     before = 0
     for _ in work:
         assert len(calls) <= before + 1
@@ -181,7 +133,7 @@ def test_previews_keep_their_distance_and_their_price(
     ],
 )
 def test_slabs_out_of_turn_are_our_fault(
-    slabs: list[tuple[int, int]], message: str
+    toys: Any, slabs: list[tuple[int, int]], message: str
 ) -> None:
     from diffseg.errors import DiffsegError
 
@@ -190,6 +142,6 @@ def test_slabs_out_of_turn_are_our_fault(
             shape = (3, stop - start, *image.shape[2:])
             yield Slab(start, np.full(shape, 1 / 3, np.float32))
 
-    request = Request(volume(), members=2)
+    request = Request(toys.volume(), members=2)
     with pytest.raises(DiffsegError, match=message):
-        watched(iter_propose_with(card(2), source, request, Host("cpu", 1)))
+        toys.watched(iter_propose_with(toys.card(2), source, request, Host("cpu", 1)))

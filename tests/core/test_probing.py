@@ -2,60 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-import torch
 
 from diffseg.domain import (
-    Label,
-    LabelTable,
-    ModelCard,
-    Preparation,
     Request,
-    Sampling,
 )
 from diffseg.errors import UserError
-from diffseg.networks import build_network
 from diffseg.segmenters import Host, describe, resolve_device, why_cpu
 from diffseg.segmenters.ensemdiff import EnsemDiff
 from diffseg.segmenters.feedforward import FeedForward
 from diffseg.segmenters.piece import Piece
 from diffseg.segmenters.probing import probe
-from diffseg.volume import Affine, Grid, Volume
-
-TABLE = LabelTable(labels=(Label(name="a", value=3), Label(name="b", value=7)))
-SHAPE = (9, 10, 12)
-
-
-def card(dims: int, **preparation: object) -> ModelCard:
-    flips = ((), (2,), (0,)) if dims == 2 else ((), (2,))
-    given = {"dims": dims, "orientation": "RAS", "flips": flips, **preparation}
-    if dims == 2:
-        given["context"] = 1
-    return ModelCard(
-        id="toy", version="1", title="A toy", method="ensemdiff", network={},
-        labels=TABLE, preparation=Preparation(**given),
-        sampling=Sampling(members=4, steps=2, slice_correlation=0.8 * (dims == 2)),
-        modality="MR", licence="CC0", sha256="0", data="none", intended_use="tests",
-        limits=("all",),
-    )  # fmt: skip
-
-
-def network(dims: int):  # type: ignore[no-untyped-def]
-    torch.manual_seed(3)
-    net = build_network(
-        "compact_unet", dims=dims, classes=3, image_channels=3 if dims == 2 else 1,
-        channels=(8, 12), member_channels=(4, 6), embedding=16,
-    )  # fmt: skip
-    torch.nn.init.normal_(net.get_submodule("correct").weight, std=1.0)
-    return net.eval()
-
-
-def volume(code: str = "RAS") -> Volume:
-    scan = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
-    grid, turn = Grid(SHAPE, Affine.identity()).reoriented(code)
-    return Volume.from_array(turn.apply(scan), grid.affine, name="case")
-
+from diffseg.volume import Volume
 
 PIECE = Piece(1e-6, 1e-6, 100.0, 500.0, 300.0)
 
@@ -67,9 +28,9 @@ def large(planes: int) -> Volume:
 
 @pytest.mark.parametrize("method", [EnsemDiff, FeedForward])
 @pytest.mark.parametrize("dims", [2, 3])
-def test_an_estimate_is_positive(dims: int, method: type[EnsemDiff]) -> None:
-    segmenter = method(card(dims), network(dims), Host("cpu", 1))
-    made = probe(segmenter, Request(volume(), members=3))
+def test_an_estimate_is_positive(toys: Any, dims: int, method: type[EnsemDiff]) -> None:
+    segmenter = method(toys.card(dims), toys.network(dims), Host("cpu", 1))
+    made = probe(segmenter, Request(toys.volume(), members=3))
     assert made.seconds > 0
     assert made.memory_bytes > 0
     assert (made.members, made.steps) == (3, 2)
@@ -78,12 +39,14 @@ def test_an_estimate_is_positive(dims: int, method: type[EnsemDiff]) -> None:
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_it_grows_with_members_steps_and_the_image(
-    dims: int, monkeypatch: pytest.MonkeyPatch
+    toys: Any, dims: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The network's times are given, so that no clock decides.
     monkeypatch.setattr(Piece, "probed", classmethod(lambda *given: PIECE))
     monkeypatch.setattr("diffseg.segmenters.probing.timed", lambda work: 0.0)
-    segmenter = EnsemDiff(card(dims, tile=(16,) * dims), network(dims), Host("cpu", 1))
+    segmenter = EnsemDiff(
+        toys.card(dims, tile=(16,) * dims), toys.network(dims), Host("cpu", 1)
+    )
 
     def seconds(planes: int = 20, members: int = 6, steps: int = 1) -> float:
         request = Request(large(planes), members=members, steps=steps)
@@ -98,26 +61,29 @@ def test_it_grows_with_members_steps_and_the_image(
 
 
 def test_a_feedforward_model_asks_for_no_more_than_its_flips(
+    toys: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Piece, "probed", classmethod(lambda *given: PIECE))
     monkeypatch.setattr("diffseg.segmenters.probing.timed", lambda work: 0.0)
-    segmenter = FeedForward(card(3), network(3), Host("cpu", 1))
-    few, many = (probe(segmenter, Request(volume(), members=m)) for m in (2, 64))
+    segmenter = FeedForward(toys.card(3), toys.network(3), Host("cpu", 1))
+    few, many = (probe(segmenter, Request(toys.volume(), members=m)) for m in (2, 64))
     assert few.seconds == pytest.approx(many.seconds)
 
 
-def test_memory_that_will_not_suffice_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_will_not_suffice_is_told(
+    toys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("diffseg.segmenters.probing.free_memory", lambda device: 1000)
-    segmenter = EnsemDiff(card(3), network(3), Host("cpu", 1))
-    (line,) = probe(segmenter, Request(volume())).warnings
+    segmenter = EnsemDiff(toys.card(3), toys.network(3), Host("cpu", 1))
+    (line,) = probe(segmenter, Request(toys.volume())).warnings
     assert "GiB of memory are needed" in line
 
 
-def test_what_the_model_cannot_answer_is_refused() -> None:
-    segmenter = EnsemDiff(card(3), network(3), Host("cpu", 1))
+def test_what_the_model_cannot_answer_is_refused(toys: Any) -> None:
+    segmenter = EnsemDiff(toys.card(3), toys.network(3), Host("cpu", 1))
     with pytest.raises(UserError, match="does not use text"):
-        probe(segmenter, Request(volume(), text="the liver"))
+        probe(segmenter, Request(toys.volume(), text="the liver"))
 
 
 def test_the_machine_in_words(monkeypatch: pytest.MonkeyPatch) -> None:

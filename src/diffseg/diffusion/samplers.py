@@ -8,8 +8,10 @@ field of the batch's shape, so that every random number is the caller's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +22,7 @@ from diffseg.diffusion.schedules import NoiseSchedule
 Denoise = Callable[[Tensor, Tensor], Tensor]
 Noise = Callable[[int], Tensor]
 Chain = Generator[Tensor, None, None]
+Variance = Literal["learned", "fixed_large", "fixed_small"]
 
 
 def _batch(t: int, like: Tensor) -> Tensor:
@@ -54,17 +57,30 @@ def ddpm(
     schedule: NoiseSchedule,
     steps: int,
     *,
-    large_variance: bool = False,
+    variance: Variance = "fixed_small",
 ) -> Chain:
     """Ancestral sampling (Ho et al. 2020, algorithm 2) over `steps` kept timesteps.
 
     Betas are recomputed from the retained abar; the network sees the original
-    timesteps. `large_variance` takes beta, else the posterior variance.
+    timesteps. No noise follows the last step.
+
+    Parameters
+    ----------
+    denoise : function
+        With a learned variance it gives, after the channels of x0, as many in which
+        -1 stands for the smallest log-variance and 1 for the largest.
+    noise : function
+    schedule : NoiseSchedule
+    steps : int
+    variance : {"fixed_small", "fixed_large", "learned"}
+        Of a step: the posterior's, beta, or between their logarithms as the network
+        says (Nichol and Dhariwal 2021, equation 15).
     """
     kept = schedule.spaced(steps)
     x = noise(0)
     for draw, (t, below) in enumerate(pairwise([*kept, -1]), start=1):
-        x0 = denoise(x, _batch(t, x))
+        answer = denoise(x, _batch(t, x))
+        x0 = answer[:, : x.shape[1]]
         yield x0
         if below < 0:
             return
@@ -76,8 +92,14 @@ def ddpm(
             bar_below**0.5 * beta / (1 - bar) * x0
             + alpha**0.5 * (1 - bar_below) / (1 - bar) * x
         )
-        variance = beta if large_variance else beta * (1 - bar_below) / (1 - bar)
-        x = mean + variance**0.5 * noise(draw)
+        small = beta * (1 - bar_below) / (1 - bar)
+        if variance == "learned":
+            share = (answer[:, x.shape[1] :] + 1) / 2
+            log = share * math.log(beta) + (1 - share) * math.log(small)
+            x = mean + torch.exp(log / 2) * noise(draw)
+        else:
+            large = variance == "fixed_large"
+            x = mean + (beta if large else small) ** 0.5 * noise(draw)
 
 
 def ddim(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from diffseg.domain.labels import LabelTable
 
@@ -18,17 +18,61 @@ class _Frozen(BaseModel):
 class Intensity(_Frozen):
     """How intensities are brought to the network's range, within the region."""
 
-    kind: Literal["zscore", "window"] = Field("zscore", title="Normalisation")
-    low: float | None = Field(None, title="Window start", description="kind window")
-    high: float | None = Field(None, title="Window end", description="kind window")
+    kind: Literal["zscore", "window", "range", "standard"] = Field(
+        "zscore",
+        title="Normalisation",
+        description="zscore: mean 0 and SD 1; window: low to high becomes -1 to 1; "
+        "range: low to high, or else the smallest to the largest, becomes `to`; "
+        "standard: less `mean`, divided by `deviation`",
+    )
+    low: float | None = Field(None, title="Start", description="kinds window, range")
+    high: float | None = Field(None, title="End", description="kinds window, range")
     clip_sigma: float = Field(5.0, gt=0, title="Clip", description="kind zscore, SDs")
+    to: tuple[float, float] = Field(
+        (0.0, 1.0), title="Range of the input", description="kind range"
+    )
+    mean: tuple[float, ...] = Field(
+        (), title="Means", description="kind standard, of each channel as stored"
+    )
+    deviation: tuple[float, ...] = Field(
+        (), title="Deviations", description="kind standard, of each channel as stored"
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.kind == "range" and (self.low is None) != (self.high is None):
+            raise ValueError("intensity range: give both low and high, or neither")
+        if self.kind == "standard" and (
+            not self.mean
+            or len(self.mean) != len(self.deviation)
+            or min(self.deviation) <= 0
+        ):
+            raise ValueError(
+                "intensity standard: give a mean and a deviation above 0 for each "
+                "channel"
+            )
+        return self
+
+
+COLOURS = ("red", "green", "blue")
+LUMINANCE = ("luminance",)
 
 
 class Preparation(_Frozen):
-    """How a volume becomes the network's input, and its output comes back."""
+    """How a volume becomes the network's input, and its output comes back.
+
+    A model of the channels red, green and blue takes a grey image too, its one channel
+    three times. A model of one channel refuses a colour image, unless that channel is
+    called luminance: then it sees 0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601).
+    """
 
     dims: Literal[2, 3] = Field(3, title="Network dimensions")
-    channels: tuple[str, ...] = Field(("image",), title="Channels")
+    channels: tuple[str, ...] = Field(
+        ("image",),
+        title="Channels",
+        description="red, green, blue: a grey image is taken too; luminance: a colour "
+        "image is taken too",
+    )
     orientation: str | None = Field(
         None, title="Orientation", description="Closest axes, as RAS; None: as stored"
     )
@@ -52,6 +96,21 @@ class Preparation(_Frozen):
         title="Test-time flips",
         description="Spatial axes (0 = first) flipped for members in turn",
     )
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if self.size is not None and (self.dims == 3 or min(self.size) < 1):
+            raise ValueError("size is (y, x) of each slice, of a network over 2 dims")
+        if self.size is not None and self.spacing_mm is not None:
+            raise ValueError("size and spacing_mm exclude each other; give one of them")
+        return self
+
+    def takes(self, channels: int) -> bool:
+        """Whether an image of so many channels can become the network's input."""
+        if channels == len(self.channels):
+            return True
+        grey_as_colour = self.channels == COLOURS and channels == 1
+        return grey_as_colour or (self.channels == LUMINANCE and channels == 3)
 
 
 class TemplateBox(_Frozen):
@@ -101,8 +160,9 @@ class Sampling(_Frozen):
     prediction: Literal["classes", "x0", "eps", "v"] = Field(
         "classes",
         title="What the network puts out",
-        description="classes: logits over background and classes; else one channel "
-        "for each class but background",
+        description="classes: logits, over background and classes (softmax) or for "
+        "each class but background (sigmoid); else one channel for each class but "
+        "background",
     )
     variance: Literal["learned", "fixed_small", "fixed_large"] = Field(
         "fixed_small", title="Variance of a step", description="sampler ddpm"
@@ -115,9 +175,36 @@ class Sampling(_Frozen):
     clip: bool = Field(
         True, title="Clip", description="Estimates of the mask to its range"
     )
-    consensus: Literal["mean", "staple", "squared_mean"] = Field(
-        "mean", title="Consensus", description="How members become one probability"
+    clip_range: tuple[float, float] | None = Field(
+        None,
+        title="Clip range",
+        description="Where it is not the mask's: the public EnsemDiff and MedSegDiff "
+        "clip masks of 0 and 1 to -1 and 1",
     )
+    input: Literal["zeros", "noise"] = Field(
+        "zeros",
+        title="In the noisy mask's place",
+        description="method feedforward, as it was trained",
+    )
+    mix_calibration: bool = Field(
+        False,
+        title="Mix in the calibration map",
+        description="method medsegdiff, as the public code of its version 1",
+    )
+    consensus: Literal["mean", "staple", "squared_mean"] = Field(
+        "mean",
+        title="Consensus",
+        description="How members become one probability; squared_mean is what the "
+        "public MedSegDiff calls staple",
+    )
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        for name in ("mask_range", "clip_range"):
+            ends = getattr(self, name)
+            if ends is not None and not ends[0] < ends[1]:
+                raise ValueError(f"{name} is {ends}; give a low end below a high one")
+        return self
 
 
 class ModelCard(_Frozen):

@@ -14,11 +14,16 @@ from diffseg.ensemble.entropy import (
     normalised_entropy,
 )
 from diffseg.ensemble.measurement import measure
+from diffseg.ensemble.merging import Consensus, agreed, with_background
+from diffseg.ensemble.reliability import Staple, staple
 
 __all__ = [
     "Accumulator",
+    "Consensus",
     "Contours",
     "EnsembleSummary",
+    "Staple",
+    "agreed",
     "consensus",
     "contours",
     "entropy",
@@ -27,4 +32,6 @@ __all__ = [
     "mutual_information",
     "normalised_entropy",
     "pairwise_dice",
+    "staple",
+    "with_background",
 ]

@@ -26,9 +26,9 @@ class EnsembleSummary:
     Parameters
     ----------
     probability : (K, Z, Y, X) float32 ndarray
-        Mean over members, background at 0.
+        Mean over members, or another consensus (`agreed`), background at 0.
     classes : (Z, Y, X) uint8 ndarray
-        Class of the largest mean probability; the lower index wins a tie.
+        Class of the largest probability; the lower index wins a tie.
     uncertainty : (Z, Y, X) float32 ndarray in [0, 1]
         Entropy of the mean over K classes, divided by ``log K``.
     mutual_information : (Z, Y, X) float32 ndarray in [0, 1], or None

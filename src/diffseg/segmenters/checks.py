@@ -6,6 +6,7 @@ import re
 
 from diffseg.domain import ModelCard, Presence, Request
 from diffseg.errors import UserError
+from diffseg.segmenters.channels import refusal, told
 from diffseg.segmenters.regions import check_place
 
 SIDES_UNKNOWN = (
@@ -37,11 +38,8 @@ def check_request(card: ModelCard, request: Request) -> tuple[str, ...]:
         )
     request.labels.checked(card.labels)
     wanted, volume = card.preparation.channels, request.volume
-    if volume.channels != len(wanted):
-        raise UserError(
-            f"{volume.name} has {volume.channels} channels, model {card.id} wants "
-            f"{len(wanted)} ({', '.join(wanted)}): join files by ';' in that order"
-        )
+    if not card.preparation.takes(volume.channels):
+        raise UserError(refusal(volume.name, volume.channels, wanted, card.id))
     check_place(card, request)
     return tuple(_doubts(card, request))
 
@@ -49,7 +47,8 @@ def check_request(card: ModelCard, request: Request) -> tuple[str, ...]:
 def _doubts(card: ModelCard, request: Request) -> list[str]:
     volume, preparation = request.volume, card.preparation
     shape = volume.shape if request.region is None else request.region.shape
-    lines: list[str] = []
+    changed = told(volume.name, volume.channels, preparation.channels)
+    lines = [] if changed is None else [changed]
     if preparation.dims == 3 and min(shape) == 1:
         lines.append(
             f"{volume.name} is one slice thick where model {card.id} looks at volumes; "

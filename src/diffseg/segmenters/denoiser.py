@@ -8,22 +8,26 @@ of any number of members go through in batches over members (3D) or members x sl
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from diffseg.networks import fast_layout
-from diffseg.networks.compact_unet import CompactUNet, ImageFeatures
+from diffseg.networks.conditioned import Conditioned, Features
+from diffseg.segmenters.features import bytes_of, joined, repeated, selected
 from diffseg.segmenters.means import Means, first_means
 
 Evaluation = Generator[None, None, Tensor]
-"""Yields None between evaluations of a network, and returns probabilities."""
+"""Yields None between evaluations of a network, and returns what it says."""
+
+Read = Callable[[Tensor], Tensor]
+"""Raw output of a network to what may be blended over tiles, float32."""
 
 
 def tile_starts(size: int, tile: int) -> list[int]:
@@ -61,33 +65,41 @@ def with_context(image: Tensor, context: int, planes: range | None = None) -> Te
     return torch.cat(stack).movedim(1, 0)
 
 
+def dtype_of(network: Conditioned) -> torch.dtype:
+    """What a network computes in: the type of its first weights."""
+    return next(cast("nn.Module", network).parameters()).dtype
+
+
 class Denoiser:
-    """Class probabilities of the clean mask for fields (M, K, Z, Y, X) of one image.
+    """What a network answers to fields (M, C, Z, Y, X) of one image.
 
     Parameters
     ----------
-    network : CompactUNet
+    network : Conditioned
         On `device`; what it computes in is the type of its weights.
     image : (C, Z, Y, X) float32 ndarray
         Prepared image.
     device : str
+    read : function, optional
+        What is blended of a raw output (B, C', *S); that itself without it.
     context : int
         Neighbour slices on each side for a 2D network.
     planes : range, optional
         The slices to answer for, of a 2D network; all without it.
     tile : sequence of int or None
-        Largest input; larger fields are covered by overlapping tiles whose
-        probabilities are blended, at every step, so that members stay coherent.
+        Largest input; larger fields are covered by overlapping tiles whose answers
+        are blended, at every step, so that members stay coherent.
     means : Means, optional
         The other limits; those of the device without it. `tile` is not read from it.
     """
 
     def __init__(
         self,
-        network: CompactUNet,
+        network: Conditioned,
         image: NDArray[np.float32],
         device: str,
         *,
+        read: Read | None = None,
         context: int = 0,
         planes: range | None = None,
         tile: Sequence[int] | None = None,
@@ -96,22 +108,23 @@ class Denoiser:
         self.network = network
         self.device = device
         self.means = means or first_means(device, torch.float32, tile)
-        self._dtype = next(network.parameters()).dtype
+        self._read = read or Tensor.float
+        self._dtype = dtype_of(network)
         array = torch.from_numpy(np.ascontiguousarray(image))
         planes = planes or range(image.shape[1])
         flat = network.dims == 2
         self._images = with_context(array, context, planes) if flat else array[None]
-        sizes = self._images.shape[2:]
-        whole = padded(sizes, network.multiple)
-        limit = padded(tile or sizes, network.multiple)
+        self._sizes = tuple(self._images.shape[2:])
+        whole = padded(self._sizes, network.multiple)
+        limit = padded(tile or self._sizes, network.multiple)
         self.tile = tuple(min(a, b) for a, b in zip(whole, limit, strict=True))
         self.last_batch = 1  # how much was, or was to be, computed at once last
-        self._features: dict[tuple[int, ...], ImageFeatures] = {}
+        self._features: dict[tuple[int, ...], Features] = {}
         self._kept_bytes = 0
         self._weight = tile_weight(self.tile)
 
     def __call__(self, noisy: Tensor, t: Tensor) -> Tensor:
-        """Probabilities (M, K, Z, Y, X) of fields of that shape at timesteps (M,)."""
+        """Answer (M, C', Z, Y, X) to fields at timesteps (M,)."""
         work = self.evaluate(noisy, t)
         while True:
             try:
@@ -125,29 +138,31 @@ class Denoiser:
         if self.network.dims == 3:
             return (yield from self._blended(noisy, t))
         members, _, planes = noisy.shape[:3]
-        flat = noisy.movedim(2, 1).flatten(0, 1)  # [M*Z, K, Y, X]
+        flat = noisy.movedim(2, 1).flatten(0, 1)  # [M*Z, C, Y, X]
         out = yield from self._blended(flat, t.repeat_interleave(planes))
         return out.reshape(members, planes, *out.shape[1:]).movedim(1, 2)
 
-    def _tiles(self, sizes: Sequence[int]) -> Iterator[tuple[int, ...]]:
-        pairs = zip(sizes, self.tile, strict=True)
+    def _tiles(self) -> Iterator[tuple[int, ...]]:
+        pairs = zip(self._sizes, self.tile, strict=True)
         return product(*(tile_starts(n, tile) for n, tile in pairs))
 
     def _blended(self, noisy: Tensor, t: Tensor) -> Evaluation:
-        sizes = noisy.shape[2:]
-        total = torch.zeros_like(noisy)
-        weights = torch.zeros(tuple(sizes))
-        for start in self._tiles(sizes):
+        total: Tensor | None = None
+        weights = torch.zeros(self._sizes)
+        for start in self._tiles():
             box = tuple(
                 slice(a, min(a + n, size))
-                for a, n, size in zip(start, self.tile, sizes, strict=True)
+                for a, n, size in zip(start, self.tile, self._sizes, strict=True)
             )
             kept = tuple(slice(0, s.stop - s.start) for s in box)
             field = self._fit(noisy[_within(box)])
             part = yield from self._in_batches(field, t, start)
             weight = self._weight[kept]
+            if total is None:
+                total = part.new_zeros(*part.shape[:2], *self._sizes)
             total[_within(box)] += weight * part[_within(kept)]
             weights[box] += weight
+        assert total is not None
         return total / weights
 
     def _fit(self, field: Tensor) -> Tensor:
@@ -160,45 +175,51 @@ class Denoiser:
     def _in_batches(
         self, noisy: Tensor, t: Tensor, start: tuple[int, ...]
     ) -> Evaluation:
-        """Probabilities of one tile for all members, batch by batch."""
+        """Answers of one tile for all members, batch by batch."""
         features = yield from self._encoded(start)
-        out = torch.empty_like(noisy)
+        out: Tensor | None = None
         most = self.means.most(math.prod(self.tile))
         for done in range(0, len(noisy), most):
             part = slice(done, min(done + most, len(noisy)))
             self.last_batch = part.stop - part.start
-            out[part] = self._probabilities(noisy[part], t[part], features, part)
+            answer = self._answered(noisy[part], t[part], features, part)
+            if out is None:
+                out = answer.new_empty(len(noisy), *answer.shape[1:])
+            out[part] = answer
             yield
+        assert out is not None
         return out
 
-    def _probabilities(
-        self, noisy: Tensor, t: Tensor, features: ImageFeatures, part: slice
+    def _answered(
+        self, noisy: Tensor, t: Tensor, features: Features, part: slice
     ) -> Tensor:
-        net = self.network
-        if net.dims == 2:
-            features = _select(features, part, len(self._images), noisy.shape[0])
-        logits = net.denoise(self._placed(noisy), t.to(self.device), features)
-        return logits.float().softmax(1).cpu()
+        if self.network.dims == 3:
+            features = repeated(features, len(noisy))
+        else:  # a batch over members x slices
+            index = torch.arange(part.start, part.stop) % len(self._images)
+            features = selected(features, index)
+        batch, t = self._placed(noisy), t.to(self.device)
+        return self._read(self.network.denoise(batch, t, features)).cpu()
 
     def _placed(self, batch: Tensor) -> Tensor:
         """A batch on the device, in the layout that convolutions run fastest in."""
         layout = fast_layout(self.network.dims)
         return batch.to(self.device, self._dtype).contiguous(memory_format=layout)
 
-    def _encoded(self, start: tuple[int, ...]) -> Generator[None, None, ImageFeatures]:
+    def _encoded(self, start: tuple[int, ...]) -> Generator[None, None, Features]:
         """Image features of a tile; kept from its first use on, if there is room."""
         if start in self._features:
             return self._features[start]
         box = tuple(slice(a, a + n) for a, n in zip(start, self.tile, strict=True))
         tiles = self._fit(self._images[_within(box)])
         chunk = max(1, self.means.most(math.prod(self.tile)) // 4)
-        parts: list[ImageFeatures] = []
+        parts: list[Features] = []
         for images in torch.split(tiles, chunk):
             self.last_batch = len(images)
             parts.append(self.network.encode(self._placed(images)))
             yield
-        features = _joined(parts)
-        size = _bytes_of(features)
+        features = joined(parts)
+        size = bytes_of(features)
         if self._kept_bytes + size <= self.means.kept_bytes:
             self._features[start] = features
             self._kept_bytes += size
@@ -208,31 +229,3 @@ class Denoiser:
 def _within(box: tuple[slice, ...]) -> Any:
     """Index of a box along the last axes."""
     return (..., *box)
-
-
-def _joined(parts: list[ImageFeatures]) -> ImageFeatures:
-    if len(parts) == 1:
-        return parts[0]
-    maps = tuple(
-        torch.cat(level) for level in zip(*(p.maps for p in parts), strict=True)
-    )
-    fine, coarse = (torch.cat([p.logits[i] for p in parts]) for i in (0, 1))
-    return ImageFeatures(maps, (fine, coarse))
-
-
-def _bytes_of(features: ImageFeatures) -> int:
-    tensors = (*features.maps, *features.logits)
-    return sum(one.numel() * one.element_size() for one in tensors)
-
-
-def _select(
-    features: ImageFeatures, part: slice, planes: int, count: int
-) -> ImageFeatures:
-    """Features of the slices that a batch over members x slices holds."""
-    first = part.start
-    index = torch.arange(first, first + count) % planes
-    index = index.to(features.maps[0].device)
-    return ImageFeatures(
-        tuple(m[index] for m in features.maps),
-        (features.logits[0][index], features.logits[1][index]),
-    )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,16 +15,23 @@ from diffseg.diffusion import (
     ddpm,
     dpm_solver_pp,
     member_noise,
-    noise_schedule,
     restart,
 )
 from diffseg.diffusion.samplers import Chain, Denoise, Noise
 from diffseg.domain import ModelCard, Sampling
-from diffseg.networks.compact_unet import CompactUNet
+from diffseg.networks.conditioned import Conditioned
 from diffseg.segmenters.denoiser import Denoiser, Evaluation
 from diffseg.segmenters.members import BLOCK_VOXELS, Members
 from diffseg.segmenters.noise import StackNoise
+from diffseg.segmenters.readout import Readout
 from diffseg.segmenters.source import Drawn, Slab
+
+Finish = Callable[[Tensor, Tensor], Tensor]
+"""What becomes of each channel's probabilities (M, C, n, Y, X) at a chain's end.
+
+Beside them it is given what the network's last output held beside the mask: as many
+channels.
+"""
 
 
 def restart_levels(
@@ -49,7 +55,7 @@ def chain(
             denoise, noise, schedule, restart_levels(schedule, sampling, steps)
         )
     if sampling.sampler == "ddpm":
-        return ddpm(denoise, noise, schedule, steps)
+        return ddpm(denoise, noise, schedule, steps, variance=sampling.variance)
     if sampling.sampler == "ddim":
         return ddim(denoise, noise, schedule, steps)
     return dpm_solver_pp(denoise, noise, schedule, steps)
@@ -63,27 +69,39 @@ class Ensemble:
 
     Parameters
     ----------
-    network : CompactUNet
+    network : Conditioned
     card : ModelCard
     device : str
     batch_voxels, block_voxels : int, optional
         See `Members`.
+    finish : function, optional
+        What a method does with its members at the end, if the network's output holds
+        as many further channels after all others.
+
+    Raises
+    ------
+    UserError
+        The network does not fit the card; see `Readout`.
     """
 
     def __init__(
         self,
-        network: CompactUNet,
+        network: Conditioned,
         card: ModelCard,
         device: str,
         *,
         batch_voxels: int | None = None,
         block_voxels: int = BLOCK_VOXELS,
+        finish: Finish | None = None,
     ) -> None:
-        self._network, self._sampling = network, card.sampling
+        self._network, self._finish = network, finish
+        further = network.mask_channels if finish is not None else 0
+        self._readout = Readout.of(card, network, further)
         self._members = Members(
             network,
             card,
             device,
+            read=self._readout.read,
             batch_voxels=batch_voxels,
             block_voxels=block_voxels,
         )
@@ -92,27 +110,33 @@ class Ensemble:
         self, image: NDArray[np.float32], *, members: int, steps: int, seed: int
     ) -> Iterator[Drawn]:
         """Draw members (K, Z, Y, X) of one prepared image (C, Z, Y, X)."""
-        sampling, shape = self._sampling, image.shape[1:]
-        correlation = sampling.slice_correlation
-        plane = (self._network.classes, *shape[1:])
+        readout, shape = self._readout, image.shape[1:]
+        correlation = readout.sampling.slice_correlation
+        plane = (readout.channels, *shape[1:])
         stack = StackNoise(seed, plane, correlation)
 
         def noise(mine: Sequence[int], planes: range, draw: int) -> Tensor:
             if self._network.dims == 2:
                 return stack(mine, draw, planes)
-            whole = (self._network.classes, *shape)
+            whole = (readout.channels, *shape)
             return member_noise(
                 seed, mine, draw, whole, slice_axis=1, correlation=correlation
             )
 
         def answer(denoiser: Denoiser, mine: Sequence[int], on: range) -> Evaluation:
-            return _last(sampling, steps, denoiser, partial(noise, mine, on))
+            last, beside = yield from _last(
+                readout, steps, denoiser, partial(noise, mine, on)
+            )
+            shares = readout.shares(last)
+            if self._finish is not None:
+                shares = self._finish(shares, beside)
+            return readout.completed(shares)
 
         return self._members.draw(image, members, answer)
 
 
 def draw_members(
-    network: CompactUNet,
+    network: Conditioned,
     card: ModelCard,
     image: NDArray[np.float32],
     device: str,
@@ -154,21 +178,26 @@ def whole_members(drawn: Iterable[Drawn]) -> Iterator[NDArray[np.float32]]:
 
 
 def _last(
-    sampling: Sampling, steps: int, denoiser: Denoiser, noise: Noise
-) -> Evaluation:
-    """Probabilities at the end of a chain over masks in [-1, 1]: (M, K, Z, Y, X)."""
-    schedule = noise_schedule(sampling.schedule, sampling.timesteps)
-    asked: list[tuple[Tensor, Tensor]] = []
+    readout: Readout, steps: int, denoiser: Denoiser, noise: Noise
+) -> Generator[None, None, tuple[Tensor, Tensor]]:
+    """The mask at the end of a chain, and what the last output held beside it.
+
+    The mask is (M, C, Z, Y, X), in the mask's range.
+    """
+    asked: list[tuple[Tensor, Tensor, Tensor]] = []
 
     # A sampler yields every estimate before it goes on from it. So the estimate may
     # be promised first, and filled in, breath by breath, when the sampler yields it.
     def promised(x: Tensor, t: Tensor) -> Tensor:
-        asked.append((x, t))
-        return torch.empty_like(x)
+        promise = x.new_empty(len(x), readout.width, *x.shape[2:])
+        asked.append((x, t, promise))
+        return promise
 
-    estimate: Tensor | None = None
-    for estimate in chain(sampling, schedule, steps, promised, noise):
-        probabilities = yield from denoiser.evaluate(*asked.pop())
-        torch.sub(2 * probabilities, 1, out=estimate)
-    assert estimate is not None
-    return (estimate + 1) / 2
+    last: tuple[Tensor, Tensor] | None = None
+    for estimate in chain(readout.sampling, readout.schedule, steps, promised, noise):
+        x, t, promise = asked.pop()
+        output = yield from denoiser.evaluate(x, t)
+        promise.copy_(readout.estimate(output, x, t))
+        last = (estimate, output[:, readout.width :])
+    assert last is not None
+    return last

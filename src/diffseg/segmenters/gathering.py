@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from diffseg.domain import LabelTable, ModelCard, Region
 from diffseg.domain.preview import Preview
-from diffseg.ensemble import Accumulator, EnsembleSummary, forbid
+from diffseg.ensemble import Accumulator, EnsembleSummary, agreed, forbid
 from diffseg.errors import DiffsegError
 from diffseg.progress import Progress
 from diffseg.segmenters.composing import in_values, joined
@@ -96,7 +96,7 @@ class Gathering:
         member = restore(slab.probability, self._part)
         self._accumulator.add(forbid(member, self._expected.absent))
         if self.settled:
-            self._parts.append((self._part.region, self._accumulator.summary()))
+            self._parts.append((self._part.region, self._agreed(self._part)))
 
     def _begin(self, slab: Slab) -> None:
         if self._planes.stop == self._image.shape[1]:
@@ -106,6 +106,13 @@ class Gathering:
         self._planes = range(slab.start, slab.stop)
         self._part = part_of(self._frame, slab.start, slab.stop)
         self._accumulator = Accumulator(self._classes, self._part.region.shape)
+
+    def _agreed(self, part: Frame) -> EnsembleSummary:
+        """The consensus that the card asks for; of slices, each slice's own."""
+        assert self._accumulator is not None
+        card = self._expected.card
+        axis = part.turn.axes[0] if card.preparation.dims == 2 else None
+        return agreed(self._accumulator.summary(), card.sampling.consensus, axis)
 
     def _complain(self, what: str) -> None:
         raise DiffsegError(f"method {self._expected.card.method} drew {what}")

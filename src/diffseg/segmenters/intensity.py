@@ -62,17 +62,29 @@ def normalise(image: Floats, intensity: Intensity) -> Floats:
     intensity : Intensity
         ``zscore``: mean 0 and standard deviation 1 over the array, clipped at
         `clip_sigma`; a constant channel becomes 0. ``window``: `low` to `high`
-        become -1 to 1, clipped.
+        become -1 to 1, clipped. ``range``: `low` to `high`, or else the smallest to
+        the largest of each channel, become the ends of `to`, clipped; a constant
+        channel of unknown ends becomes the lower one. ``standard``: less `mean`,
+        divided by `deviation`, which are given for each channel.
 
     Returns
     -------
     (C, ...) float32 ndarray
+
+    Raises
+    ------
+    UserError
+        Means for another number of channels, or a window that is none.
     """
     if intensity.kind == "window":
         low, high = _window(intensity)
         scaled = (image - np.float32(low)) * np.float32(2 / (high - low)) - 1
         clipped: Floats = np.clip(scaled, -1, 1).astype(np.float32)
         return clipped
+    if intensity.kind == "range":
+        return np.stack([_in_range(channel, intensity) for channel in image])
+    if intensity.kind == "standard":
+        return _standard(image, intensity)
     normalised = np.zeros_like(image)
     for channel, into in zip(image, normalised, strict=True):
         mean, deviation = _moments(channel)
@@ -80,6 +92,33 @@ def normalise(image: Floats, intensity: Intensity) -> Floats:
             scaled = (channel.astype(np.float64) - mean) / deviation
             into[...] = np.clip(scaled, -intensity.clip_sigma, intensity.clip_sigma)
     return normalised
+
+
+def _in_range(channel: Floats, intensity: Intensity) -> Floats:
+    if intensity.low is None:
+        low, high = float(channel.min()), float(channel.max())
+    else:
+        low, high = _window(intensity)
+    first, last = intensity.to
+    if low == high:
+        return np.full_like(channel, first)
+    # Shares first: in float64, as the ends may be far from each other.
+    share = np.clip((channel.astype(np.float64) - low) / (high - low), 0, 1)
+    scaled: Floats = (first + share * (last - first)).astype(np.float32)
+    return scaled
+
+
+def _standard(image: Floats, intensity: Intensity) -> Floats:
+    if len(intensity.mean) != len(image):
+        raise UserError(
+            f"the model card's intensity has means of {len(intensity.mean)} channels, "
+            f"its image has {len(image)}"
+        )
+    shape = (-1,) + (1,) * (image.ndim - 1)
+    mean = np.array(intensity.mean, np.float32).reshape(shape)
+    deviation = np.array(intensity.deviation, np.float32).reshape(shape)
+    scaled: Floats = (image - mean) / deviation
+    return scaled
 
 
 def doubts(image: Floats, intensity: Intensity, name: str) -> list[str]:
@@ -101,9 +140,29 @@ def doubts(image: Floats, intensity: Intensity, name: str) -> list[str]:
                     f"{what}: intensities {low:g} to {high:g} lie outside the model's "
                     f"window {start:g} to {stop:g}; doubt the result"
                 )
+        elif intensity.kind == "range" and intensity.low is not None:
+            lines.extend(_beyond(low, high, intensity, what))
+        elif intensity.kind == "standard":
+            pass  # no intensity is impossible
         else:
             lines.extend(_outliers(channel, what))
     return lines
+
+
+def _beyond(low: float, high: float, intensity: Intensity, what: str) -> list[str]:
+    """A line where intensities leave the range, or fill next to nothing of it."""
+    start, stop = _window(intensity)
+    width = stop - start
+    if (
+        start - 0.1 * width <= low
+        and 0.01 * width < high - low
+        and (high <= stop + 0.1 * width)
+    ):
+        return []
+    return [
+        f"{what}: intensities reach from {low:g} to {high:g} where the model expects "
+        f"{start:g} to {stop:g}; doubt the result"
+    ]
 
 
 def _outliers(channel: Floats, what: str) -> list[str]:

@@ -79,7 +79,9 @@ def first_means(
     return Means(device, dtype, whole, None, batch_voxels, kept, whole)
 
 
-def smaller(means: Means, tile: Sequence[int], batch: int) -> Means | None:
+def smaller(
+    means: Means, tile: Sequence[int], batch: int, multiple: int = 1
+) -> Means | None:
     """Return the next smaller means; None where there are none.
 
     The batch is halved down to one mask; then half precision; then tiles, halved
@@ -91,6 +93,8 @@ def smaller(means: Means, tile: Sequence[int], batch: int) -> Means | None:
         Whose limits did not suffice.
     tile, batch
         What was computed at once when memory ran out, within those limits.
+    multiple : int
+        Sides of a tile are rounded up to multiples of this.
     """
     means = replace(means, kept_bytes=means.kept_bytes // 4)
     if batch > 1:
@@ -100,7 +104,8 @@ def smaller(means: Means, tile: Sequence[int], batch: int) -> Means | None:
     if means.dtype == torch.float32:
         return replace(means, dtype=half)
     longest = max(range(len(tile)), key=lambda axis: tile[axis])
-    if tile[longest] // 2 >= LEAST_SIDE:
+    half_side = -(-(tile[longest] // 2) // multiple) * multiple
+    if tile[longest] // 2 >= LEAST_SIDE and half_side < tile[longest]:
         sides = [n // 2 if axis == longest else n for axis, n in enumerate(tile)]
         return replace(means, tile=tuple(sides))
     if means.device == "cpu":

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffseg.domain import ModelCard
 from diffseg.errors import DiffsegError
-from diffseg.networks.compact_unet import CompactUNet
+from diffseg.networks.conditioned import Conditioned
 from diffseg.progress import Progress
-from diffseg.segmenters.denoiser import Denoiser, Evaluation, padded
+from diffseg.segmenters.denoiser import Denoiser, Evaluation, Read, dtype_of, padded
 from diffseg.segmenters.means import (
     exhausted,
     first_means,
@@ -66,10 +67,12 @@ class Members:
 
     Parameters
     ----------
-    network : CompactUNet
+    network : Conditioned
     card : ModelCard
         Its preparation is read.
     device : str
+    read : function, optional
+        See `Denoiser`.
     batch_voxels : int, optional
         Voxels of noisy masks at once; what suits the device without it.
     block_voxels : int
@@ -78,16 +81,17 @@ class Members:
 
     def __init__(
         self,
-        network: CompactUNet,
+        network: Conditioned,
         card: ModelCard,
         device: str,
         *,
+        read: Read | None = None,
         batch_voxels: int | None = None,
         block_voxels: int = BLOCK_VOXELS,
     ) -> None:
         self._network, self._preparation = network, card.preparation
-        self._block_voxels = block_voxels
-        dtype = next(network.parameters()).dtype
+        self._read, self._block_voxels = read, block_voxels
+        dtype = dtype_of(network)
         tile = card.preparation.tile
         self.means = first_means(device, dtype, tile, batch_voxels)
         self._denoisers: dict[tuple[int, ...], Denoiser] = {}
@@ -158,10 +162,12 @@ class Members:
         self, image: NDArray[np.float32], planes: range, flip: tuple[int, ...]
     ) -> Denoiser:
         if flip not in self._denoisers:
+            network = placed(cast("nn.Module", self._network), self.means)
             self._denoisers[flip] = Denoiser(
-                placed(self._network, self.means),
+                cast("Conditioned", network),
                 flipped(image, flip),
                 self.means.device,
+                read=self._read,
                 context=self._preparation.context,
                 planes=_mirrored(planes, image.shape[1]) if 0 in flip else planes,
                 tile=self.means.tile,
@@ -181,7 +187,7 @@ class Members:
         before, busy = self.means, self._busy
         assert busy is not None
         tile, batch = busy.tile, busy.last_batch
-        after = smaller(before, tile, batch)
+        after = smaller(before, tile, batch, self._network.multiple)
         if after is None:
             size = " x ".join(map(str, tile))
             raise DiffsegError(

@@ -6,11 +6,15 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
+from torch import nn
 
 from diffseg.networks import fast_layout
-from diffseg.networks.compact_unet import CompactUNet, ImageFeatures
+from diffseg.networks.conditioned import Conditioned
+from diffseg.segmenters.denoiser import dtype_of
+from diffseg.segmenters.features import bytes_of, repeated
 
 # Voxels that are enough to tell how fast a CPU is; a GPU is given the whole input.
 _CPU_VOXELS = 24_000
@@ -54,42 +58,48 @@ class Piece:
     @classmethod
     @torch.inference_mode()
     def probed(
-        cls, network: CompactUNet, device: str, tile: Sequence[int], batch: int
+        cls,
+        network: Conditioned,
+        device: str,
+        tile: Sequence[int],
+        batch: int,
+        channels: int,
     ) -> Piece:
         """Evaluate a network on a piece of a tile, after a warm-up.
 
         Parameters
         ----------
-        network : CompactUNet
+        network : Conditioned
         device : str
         tile : (Z, Y, X) or (Y, X)
             Extent of the input that is to be estimated.
         batch : int
             Noisy masks at once.
+        channels : int
+            Of the image.
         """
         sides = _piece(tile, network.multiple) if device == "cpu" else tuple(tile)
         voxels = math.prod(sides)
-        dtype = next(network.parameters()).dtype
+        dtype = dtype_of(network)
         layout = fast_layout(network.dims)
 
         def tensor(items: int, channels: int) -> torch.Tensor:
             made = torch.randn(items, channels, *sides, device=device, dtype=dtype)
             return made.contiguous(memory_format=layout)
 
-        weight = next(network.image_tower.parameters())  # of the first convolution
-        image = tensor(1, weight.shape[1])
-        masks, t = tensor(batch, network.classes), torch.zeros(batch, device=device)
+        image, masks = tensor(1, channels), tensor(batch, network.mask_channels)
+        t = torch.zeros(batch, device=device, dtype=torch.long)
         with _Weighed(network, device) as encoding:
             features = network.encode(image)
         encode = timed(lambda: network.encode(image), device)
         with _Weighed(network, device) as denoising:
-            used = features.expanded(batch) if network.dims == 2 else features
+            used = repeated(features, batch)
             network.denoise(masks, t, used)
         denoise = timed(lambda: network.denoise(masks, t, used), device)
         return cls(
             encode / voxels,
             denoise / (voxels * batch),
-            _bytes(features) / voxels,
+            bytes_of(features) / voxels,
             encoding.peak / voxels,
             denoising.peak / (voxels * batch),
         )
@@ -114,8 +124,8 @@ class Piece:
 class _Weighed:
     """Bytes that a network needs inside the block, measured or estimated."""
 
-    def __init__(self, network: CompactUNet, device: str) -> None:
-        self._network, self._device = network, device
+    def __init__(self, network: Conditioned, device: str) -> None:
+        self._network, self._device = cast("nn.Module", network), device
         self.peak = 0.0
 
     def __enter__(self) -> _Weighed:
@@ -138,11 +148,6 @@ class _Weighed:
             hook.remove()
         if self._device == "cuda":
             self.peak = torch.cuda.max_memory_allocated() - self._before
-
-
-def _bytes(features: ImageFeatures) -> int:
-    tensors = (*features.maps, *features.logits)
-    return sum(one.numel() * one.element_size() for one in tensors)
 
 
 def _piece(tile: Sequence[int], multiple: int) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from diffseg.domain import Intensity, Preparation, Region
 from diffseg.errors import UserError
+from diffseg.segmenters.channels import in_channels
 from diffseg.segmenters.intensity import Floats, as_float32, doubts, finite, normalise
 from diffseg.volume import Grid, Reorientation
 
@@ -42,6 +43,8 @@ class Frame:
         Source voxels per voxel of the input; 1 where nothing is resampled.
     spacing_mm : (z, y, x) or None
         Spacing of the network's input; None where the image has none.
+    channels : tuple of str
+        Of the network's input; empty: whatever the image has.
     """
 
     region: Region
@@ -50,6 +53,7 @@ class Frame:
     shape: Shape
     step: tuple[float, float, float]
     spacing_mm: tuple[float, float, float] | None
+    channels: tuple[str, ...] = ()
 
     @property
     def resampled(self) -> bool:
@@ -73,7 +77,8 @@ def frame_of(grid: Grid, region: Region, preparation: Preparation) -> Frame:
     """Plan how `region` of `grid` is brought to a card's orientation and spacing.
 
     An image without spacing is taken as it is stored. A network over two
-    dimensions sees every plane as it is: its planes are not resampled.
+    dimensions sees every plane as it is: its planes are not resampled. With a size on
+    the card, each of them is brought to that size, whatever its spacing.
 
     Raises
     ------
@@ -83,12 +88,14 @@ def frame_of(grid: Grid, region: Region, preparation: Preparation) -> Frame:
     turned, turn = grid.cropped(region.ranges), Reorientation()
     if grid.has_spacing and preparation.orientation is not None:
         turned, turn = turned.reoriented(preparation.orientation)
-    if not grid.has_spacing:
-        return Frame(region, turn, turned.shape, turned.shape, (1.0, 1.0, 1.0), None)
     # Rounded, as the same spacing read from another affine differs by an ulp.
     have = [round(value, 6) for value in turned.spacing_zyx]
     step, shape, spacing = [1.0] * 3, list(turned.shape), list(have)
-    if preparation.spacing_mm is not None:
+    if preparation.size is not None:
+        for axis, side in zip((1, 2), preparation.size, strict=True):
+            step[axis] = shape[axis] / side
+            shape[axis], spacing[axis] = side, have[axis] * step[axis]
+    elif grid.has_spacing and preparation.spacing_mm is not None:
         want = preparation.spacing_mm[::-1]
         for axis in range(3 - preparation.dims, 3):
             if abs(want[axis] / have[axis] - 1) > SPACING_TOLERANCE:
@@ -102,7 +109,13 @@ def frame_of(grid: Grid, region: Region, preparation: Preparation) -> Frame:
             "the model: check the image's header, or give a smaller region"
         )
     return Frame(
-        region, turn, turned.shape, _triple(shape), _triple(step), _triple(spacing)
+        region,
+        turn,
+        turned.shape,
+        _triple(shape),
+        _triple(step),
+        _triple(spacing) if grid.has_spacing else None,
+        preparation.channels,
     )
 
 
@@ -145,7 +158,7 @@ def part_of(frame: Frame, start: int, stop: int) -> Frame:
 def prepare(
     voxels: NDArray[Any], frame: Frame, intensity: Intensity, *, name: str = "image"
 ) -> Prepared:
-    """Crop, turn, resample and normalise.
+    """Crop, turn, resample, bring to the network's channels and normalise.
 
     Parameters
     ----------
@@ -159,7 +172,8 @@ def prepare(
     Raises
     ------
     UserError
-        A channel of the region holds no finite voxel.
+        A channel of the region holds no finite voxel, or the image has other channels
+        than the network.
     """
     warnings: list[str] = []
     crop = voxels[(slice(None), *frame.region.slices)]
@@ -173,6 +187,7 @@ def prepare(
     if frame.resampled:
         image = np.stack([resample(one, frame.shape, frame.step) for one in image])
     warnings.extend(doubts(image, intensity, name))
+    image = in_channels(image, frame.channels, name)
     return Prepared(normalise(image, intensity), frame, tuple(warnings))
 
 

@@ -12,11 +12,11 @@ from diffseg.ensemble import Accumulator, forbid
 from diffseg.errors import DiffsegError
 from diffseg.segmenters.base import Segmenter
 from diffseg.segmenters.checks import check_request
-from diffseg.segmenters.compact import CompactSegmenter
-from diffseg.segmenters.denoiser import padded, tile_starts
+from diffseg.segmenters.denoiser import dtype_of, padded, tile_starts
 from diffseg.segmenters.device import free_memory
 from diffseg.segmenters.means import first_means
 from diffseg.segmenters.members import blocks
+from diffseg.segmenters.network import NetworkSegmenter
 from diffseg.segmenters.piece import Piece, timed
 from diffseg.segmenters.preparation import Frame, frame_of, restore
 from diffseg.segmenters.regions import is_crop, whole
@@ -89,13 +89,14 @@ def probe(segmenter: Segmenter, request: Request) -> Estimate:
     """
     card = segmenter.card
     warnings = check_request(card, request)
-    if not isinstance(segmenter, CompactSegmenter):
+    if not isinstance(segmenter, NetworkSegmenter):
         raise DiffsegError(f"method {card.method} does not say what it will take")
     members = request.members or card.sampling.members
     steps = request.steps or card.sampling.steps
     works = [_work(segmenter, frame, members) for frame in _frames(segmenter, request)]
-    piece = Piece.probed(segmenter.network, segmenter.device, works[0].tile,
-                         works[0].batch)  # fmt: skip
+    channels = len(card.preparation.channels) * (2 * card.preparation.context + 1)
+    piece = Piece.probed(segmenter.probed, segmenter.device, works[0].tile,
+                         works[0].batch, channels)  # fmt: skip
     seconds = _around(segmenter, request)
     different, evaluations = segmenter.evaluations(members, steps)
     flips = min(len(card.preparation.flips), different)
@@ -117,7 +118,7 @@ def probe(segmenter: Segmenter, request: Request) -> Estimate:
     return Estimate(seconds, int(need), members, steps, warnings)
 
 
-def _frames(segmenter: CompactSegmenter, request: Request) -> list[Frame]:
+def _frames(segmenter: NetworkSegmenter, request: Request) -> list[Frame]:
     """Frames of the places, where they must be looked for of the template's size."""
     card, grid = segmenter.card, request.volume.grid
     where, preparation = card.localisation, card.preparation
@@ -149,14 +150,14 @@ def _middle(
     return Region(*ranges)
 
 
-def _work(segmenter: CompactSegmenter, frame: Frame, members: int) -> Work:
+def _work(segmenter: NetworkSegmenter, frame: Frame, members: int) -> Work:
     network, preparation = segmenter.network, segmenter.card.preparation
     sizes = frame.shape if network.dims == 3 else frame.shape[1:]
     limit = padded(preparation.tile or sizes, network.multiple)
     pairs = zip(padded(sizes, network.multiple), limit, strict=True)
     tile = tuple(min(a, b) for a, b in pairs)
     count = math.prod(len(tile_starts(n, t)) for n, t in zip(sizes, tile, strict=True))
-    means = first_means(segmenter.device, next(network.parameters()).dtype, tile)
+    means = first_means(segmenter.device, dtype_of(network), tile)
     masks = -(-members // len(preparation.flips))
     if network.dims == 2:
         count *= frame.shape[0]
@@ -164,7 +165,7 @@ def _work(segmenter: CompactSegmenter, frame: Frame, members: int) -> Work:
     return Work(frame, tile, count, min(means.most(math.prod(tile)), masks))
 
 
-def _around(segmenter: CompactSegmenter, request: Request) -> float:
+def _around(segmenter: NetworkSegmenter, request: Request) -> float:
     """Seconds of what happens once: reading, looking for regions, composing."""
     card, grid = segmenter.card, request.volume.grid
     seconds = _WHOLE_SECONDS * math.prod(grid.shape) * request.volume.channels
@@ -175,7 +176,7 @@ def _around(segmenter: CompactSegmenter, request: Request) -> float:
     return seconds
 
 
-def _restoring(segmenter: CompactSegmenter, frame: Frame) -> float:
+def _restoring(segmenter: NetworkSegmenter, frame: Frame) -> float:
     """Seconds of one member's way from the network to the ensemble's sums."""
     classes = len(segmenter.card.labels) + 1
     # Some planes are enough; planes are resampled together in 3D only.
@@ -199,19 +200,19 @@ def _restoring(segmenter: CompactSegmenter, frame: Frame) -> float:
 
 
 def _memory(
-    segmenter: CompactSegmenter, piece: Piece, work: Work, members: int, flips: int
+    segmenter: NetworkSegmenter, piece: Piece, work: Work, members: int, flips: int
 ) -> float:
     """Bytes on the device while the members of one place are drawn."""
     features = piece.feature_bytes(work.tile) * work.tiles * flips
     if segmenter.network.dims == 2:
         # Only those of a block of slices are held.
         features *= len(blocks(work.frame.shape, 2)[0]) / work.frame.shape[0]
-    kept = first_means(segmenter.device, next(segmenter.network.parameters()).dtype,
+    kept = first_means(segmenter.device, dtype_of(segmenter.network),
                        work.tile).kept_bytes * flips  # fmt: skip
     return min(features, kept) + piece.peak_bytes(work.tile, work.batch)
 
 
-def _of_the_image(segmenter: CompactSegmenter, request: Request, members: int) -> float:
+def _of_the_image(segmenter: NetworkSegmenter, request: Request, members: int) -> float:
     """Bytes of the image, the ensemble's sums and the proposal."""
     classes = len(segmenter.card.labels) + 1
     grid = math.prod(request.volume.shape)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffseg.domain import ModelCard
-from diffseg.networks.compact_unet import CompactUNet
+from diffseg.networks.conditioned import Conditioned
 from diffseg.segmenters.denoiser import padded, tile_starts
 
 
@@ -26,7 +27,7 @@ def flops_of(work: Callable[[], object]) -> int:
 
 
 def tiles_of(
-    network: CompactUNet, card: ModelCard, shape: Sequence[int]
+    network: Conditioned, card: ModelCard, shape: Sequence[int]
 ) -> tuple[tuple[int, ...], int]:
     """Extent of the network's input, and how many of them cover an image once.
 
@@ -46,7 +47,7 @@ def tiles_of(
 
 @torch.inference_mode()
 def needed_flops(
-    network: CompactUNet,
+    network: Conditioned,
     card: ModelCard,
     shape: Sequence[int],
     *,
@@ -62,10 +63,10 @@ def needed_flops(
     tile, count = tiles_of(network, card, shape)
     preparation = card.preparation
     channels = len(preparation.channels) * (2 * preparation.context + 1)
-    sized = copy.deepcopy(network).to("meta")
+    sized = cast("Any", copy.deepcopy(network)).to("meta")
     with torch.device("meta"):
         image = torch.empty(1, channels, *tile)
-        noisy = torch.empty(1, network.classes, *tile)
+        noisy = torch.empty(1, network.mask_channels, *tile)
         t = torch.empty(1)
         features = sized.encode(image)
         encoding = flops_of(lambda: sized.encode(image))

@@ -1,0 +1,236 @@
+"""Members of a latent diffusion model for one image, with as much memory as there is.
+
+Blocks of slices are finished one after another. Where memory is exhausted the work
+goes on with smaller means: fewer slices at once, half precision, the CPU. There are no
+tiles: a latent network sees a slice as a whole.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diffseg.diffusion import noise_schedule
+from diffseg.diffusion.samplers import Noise
+from diffseg.domain import ModelCard
+from diffseg.errors import DiffsegError, UserError
+from diffseg.progress import Progress
+from diffseg.segmenters.denoiser import Evaluation, dtype_of, padded
+from diffseg.segmenters.drawing import chain
+from diffseg.segmenters.latent_slices import LatentNetwork, LatentSlices
+from diffseg.segmenters.means import (
+    exhausted,
+    first_means,
+    in_words,
+    release,
+    smaller,
+)
+from diffseg.segmenters.members import BLOCK_VOXELS, blocks, flipped
+from diffseg.segmenters.noise import StackNoise
+from diffseg.segmenters.readout import Readout
+from diffseg.segmenters.source import MEMORY, Drawn, Slab
+
+_LOG = logging.getLogger(__name__)
+
+
+class LatentMembers:
+    """Draws members in a latent: a `MemberSource`; make one for every request.
+
+    Their noise follows from the seed, the member and the slice alone: neither the
+    batch nor the block nor the number of members changes it.
+
+    Parameters
+    ----------
+    network : LatentNetwork
+    card : ModelCard
+    device : str
+    batch_voxels : int, optional
+        Voxels of slices at once; what suits the device without it.
+    block_voxels : int
+        Of the slices that are finished together.
+
+    Raises
+    ------
+    UserError
+        The card asks for what a latent network does not do.
+    """
+
+    def __init__(
+        self,
+        network: LatentNetwork,
+        card: ModelCard,
+        device: str,
+        *,
+        batch_voxels: int | None = None,
+        block_voxels: int = BLOCK_VOXELS,
+    ) -> None:
+        self._network, self._card = network, card
+        self._readout = checked_readout(card, network)
+        self._block_voxels = block_voxels
+        dtype = dtype_of(network)
+        self.means = first_means(device, dtype, None, batch_voxels)
+        self._slices: dict[tuple[int, ...], LatentSlices] = {}
+        self._busy: LatentSlices | None = None
+
+    def __call__(
+        self, image: NDArray[np.float32], *, members: int, steps: int, seed: int
+    ) -> Iterator[Drawn]:
+        """Draw members (K, Z, Y, X) of one prepared image (C, Z, Y, X)."""
+        network = self._network
+        sizes = padded(image.shape[2:], network.multiple)
+        plane = (network.latent_channels, *(n // network.factor for n in sizes))
+        noise = StackNoise(seed, plane, self._card.sampling.slice_correlation)
+        for planes in blocks(image.shape[1:], 2, self._block_voxels):
+            done = 0
+            while done < members:
+                trouble = None
+                try:
+                    wanted = (done, members, steps)
+                    for slab in self._group(image, planes, wanted, noise):
+                        yield slab
+                        done += slab is not None
+                except (RuntimeError, MemoryError) as error:
+                    if not exhausted(error):
+                        raise
+                    trouble = str(error)
+                # Outside the handler: the error's frames hold what it ran out of.
+                if trouble is not None:
+                    yield self._step_down(trouble)
+            self._slices.clear()
+
+    def _group(
+        self,
+        image: NDArray[np.float32],
+        planes: range,
+        wanted: tuple[int, int, int],
+        noise: StackNoise,
+    ) -> Iterator[Slab | None]:
+        """Draw the next members that are computed together, one flip's after another's.
+
+        `wanted` are the first member, the number of all, and the steps.
+        """
+        first, members, steps = wanted
+        flips = self._card.preparation.flips
+        area = math.prod(padded(image.shape[2:], self._network.multiple))
+        each = max(1, self.means.most(area) // len(planes))
+        stop = min(members, first + len(flips) * each)
+        drawn: dict[int, NDArray[np.float32]] = {}
+        for turn, flip in enumerate(flips):
+            mine = [m for m in range(first, stop) if m % len(flips) == turn]
+            if not mine:
+                continue
+            slices = self._seen(image, planes, flip)
+            on = planes[::-1] if 0 in flip else planes
+            chained = partial(noise, mine, planes=on)
+            answers = yield from _last(self._readout, steps, slices, chained)
+            for member, one in zip(mine, answers.numpy(), strict=True):
+                drawn[member] = flipped(one, flip)
+        for member in range(first, stop):
+            yield Slab(planes.start, drawn.pop(member))
+
+    def _seen(
+        self, image: NDArray[np.float32], planes: range, flip: tuple[int, ...]
+    ) -> LatentSlices:
+        """The planes of the flipped image; their latents are kept for this block."""
+        if flip not in self._slices:
+            count = image.shape[1]
+            mirrored = range(count - planes.stop, count - planes.start)
+            self._slices[flip] = LatentSlices(
+                self._network,
+                flipped(image, flip),
+                mirrored if 0 in flip else planes,
+                context=self._card.preparation.context,
+                means=self.means,
+            )
+        self._busy = self._slices[flip]
+        return self._busy
+
+    def _step_down(self, trouble: str) -> Progress:
+        """Take the next smaller means and say so.
+
+        Raises
+        ------
+        DiffsegError
+            There are none.
+        """
+        before, busy = self.means, self._busy
+        assert busy is not None
+        after = smaller(before, (1, 1), busy.last_batch)  # tiles are not to be cut
+        if after is None:
+            raise DiffsegError(
+                "the memory of this machine does not suffice for one slice: close "
+                "other programs, or give a smaller region",
+                option="--roi",
+            )
+        self.means = after
+        self._busy = busy = None
+        self._slices.clear()
+        release(before.device)
+        line = in_words(before, after, 2)
+        _LOG.warning("%s (%s)", line, trouble.partition("\n")[0])
+        return Progress(MEMORY, message=line)
+
+
+@torch.inference_mode()
+def _last(
+    readout: Readout, steps: int, slices: LatentSlices, noise: Noise
+) -> Evaluation:
+    """Probabilities (M, K + 1, n, Y, X) at the end of a chain over latents."""
+    asked: list[tuple[Tensor, Tensor]] = []
+
+    # As in `drawing`: a sampler yields every estimate before it goes on from it, so
+    # that it may be promised first and filled in, batch by batch, when it is yielded.
+    def promised(x: Tensor, t: Tensor) -> Tensor:
+        asked.append((x, t))
+        return torch.empty_like(x)
+
+    estimate: Tensor | None = None
+    for estimate in chain(readout.sampling, readout.schedule, steps, promised, noise):
+        x0 = yield from slices.x0(*asked.pop(), readout)
+        estimate.copy_(x0)
+    assert estimate is not None
+    return (yield from slices.decoded(estimate, readout))
+
+
+def checked_readout(card: ModelCard, network: LatentNetwork) -> Readout:
+    """Return how a latent network's output is read, by its card.
+
+    Raises
+    ------
+    UserError
+        The card asks for what a latent network does not do.
+    """
+    sampling, preparation = card.sampling, card.preparation
+    what = f"model {card.id} (method latent)"
+    if not hasattr(network, "decode"):
+        raise UserError(f"{what} needs a network that decodes: latent_diffusion")
+    if network.classes != len(card.labels):
+        raise UserError(
+            f"{what}: its network has {network.classes} foreground classes, its card "
+            f"{len(card.labels)}; set network.classes"
+        )
+    if preparation.dims != 2 or preparation.tile is not None:
+        raise UserError(
+            f"{what} sees whole slices: give preparation.dims 2 and a size, and no tile"
+        )
+    if sampling.prediction == "classes":
+        raise UserError(
+            f"{what} predicts in a latent: give sampling.prediction x0, eps or v, not "
+            "classes"
+        )
+    schedule = noise_schedule(sampling.schedule, sampling.timesteps, sampling.betas)
+    if sampling.prediction == "eps" and schedule.alpha_bar[-1] == 0:
+        raise UserError(
+            f"{what}: schedule {sampling.schedule} ends in noise alone, of which eps "
+            "says nothing; predict x0 or v, or take another schedule"
+        )
+    if sampling.sampler == "ddpm" and sampling.variance == "learned":
+        raise UserError(f"{what} learns no variance; give fixed_small or fixed_large")
+    return Readout(sampling, schedule, network.latent_channels, background=False)
