@@ -71,13 +71,13 @@ def test_twin_differs_from_the_model_in_diffusion_alone():
 @pytest.mark.parametrize(
     ("name", "overrides", "message"),
     [
-        ("hippocampus", [], "is not one of: hippocampus-mri"),
+        ("hippocampus-mr", [], "did you mean 'hippocampus-mri'"),
         ("nowhere.yaml", [], "is not there"),
         ("hippocampus-mri", ["optimiser.batch=0"], "optimiser.batch"),
         ("hippocampus-mri", ["optimiser.bach=1"], "optimiser.bach"),
         ("hippocampus-mri", ["optimiser.batch"], "not key=value"),
         ("hippocampus-mri", ["name.batch=1"], "no keys of its own"),
-        ("extends-nothing.yaml", [], "is not one of"),
+        ("extends-nothing.yaml", [], "neither a shipped recipe"),
     ],
 )
 def test_unusable_recipes_are_told_in_one_line(

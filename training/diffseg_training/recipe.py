@@ -6,66 +6,49 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SerializeAsAny,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from diffseg.domain import Localisation, Preparation, Sampling
 from diffseg.errors import UserError
-from diffseg.resources import merged, resource
+from diffseg_training.recipe_parts import (
+    Augmentation,
+    Length,
+    Loading,
+    Lora,
+    Optimiser,
+    Part,
+    Patches,
+)
+from diffseg_training.recipe_reading import (
+    recipe_content,
+    recipe_names,
+    recipe_path,
+    told,
+)
 from diffseg_training.settings import ObjectiveSettings, settings_class
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class DataSource(Part):
+    """The data set that a recipe is for, and what it takes to have it."""
+
+    name: str = Field(description="As `diffseg recipes prepare` calls it, if it does")
+    title: str
+    licence: str
+    home: str | None = Field(None, description="Where it is asked for, or published")
 
 
-class Augmentation(_Frozen):
-    """Random changes of each training example, all from the step's seed."""
-
-    rotate_deg: float = Field(15.0, ge=0, title="Largest rotation, degrees")
-    scale: float = Field(0.15, ge=0, lt=1, title="Largest change of scale, a share")
-    shift: float = Field(4.0, ge=0, title="Largest shift, voxels")
-    elastic: float = Field(2.0, ge=0, title="Elastic displacement, SD in voxels")
-    flip_axes: tuple[int, ...] = Field((), title="Axes flipped half of the time")
-    gamma: float = Field(0.3, ge=0, title="Largest |log gamma|")
-    contrast: float = Field(0.25, ge=0, lt=1, title="Largest change of contrast")
-    noise: float = Field(0.15, ge=0, title="Largest added noise, SD")
-    blur: float = Field(0.15, ge=0, le=1, title="Chance of a blurred example")
-
-
-class Optimiser(_Frozen):
-    """AdamW with warm-up, cosine decay over the run, and averaged weights."""
-
-    learning_rate: float = Field(2e-3, gt=0, title="Peak learning rate")
-    weight_decay: float = Field(1e-2, ge=0, title="Weight decay")
-    warmup: float = Field(0.03, ge=0, lt=1, title="Warm-up, a share of the run")
-    batch: int = Field(2, ge=1, title="Images per step")
-    clip: float = Field(1.0, gt=0, title="Largest gradient norm")
-    ema: float = Field(0.998, ge=0, lt=1, title="Decay of the averaged weights")
-    precision: Literal["bf16", "fp32"] = Field("bf16", title="Arithmetic")
-
-
-class Length(_Frozen):
-    """When a run ends: after `minutes` of training, or after `steps` if given."""
-
-    minutes: float = Field(15.0, gt=0, title="Minutes")
-    steps: int | None = Field(None, ge=1, title="Steps, instead of minutes")
-    validations: int = Field(6, ge=1, title="Validations, evenly over the run")
-
-
-class CardText(_Frozen):
+class CardText(Part):
     """What a person must write on the model card."""
 
-    id: str
+    id: str = Field(description="If not given, the recipe's name")
     version: str = "1.0.0"
-    title: str
+    title: str = Field(description="If not given, the recipe's")
     modality: str
     licence: str
     data: str
@@ -75,23 +58,42 @@ class CardText(_Frozen):
     colors: dict[str, str] = Field(default_factory=dict)
 
 
-class Recipe(_Frozen):
+class Recipe(Part):
     """Everything that makes a training run."""
 
     name: str
     title: str
+    dataset: DataSource | None = None
     method: str = Field(description="Segmenter's entry point")
     network: dict[str, Any] = Field(description="name and configuration")
     patch: tuple[int, ...] = Field(description="Training patch, voxels (z, y, x)")
     preparation: Preparation
     sampling: Sampling = Field(default_factory=Sampling)
     localisation: Localisation | None = None
+    product: Literal["model", "part"] = Field(
+        "model", description="part: weights that no segmenter draws with"
+    )
+    start: str | None = Field(None, description="Model whose weights it begins from")
     augmentation: Augmentation = Field(default_factory=Augmentation)
+    patches: Patches = Field(default_factory=Patches)
+    loading: Loading = Field(default_factory=Loading)
     objective: SerializeAsAny[ObjectiveSettings]
     optimiser: Optimiser = Field(default_factory=Optimiser)
     length: Length = Field(default_factory=Length)
+    lora: Lora | None = None
+    trackers: tuple[str, ...] = ("tensorboard",)
     seed: int = 0
     card: CardText
+
+    @model_validator(mode="before")
+    @classmethod
+    def _card_named_as_the_recipe(cls, given: Any) -> Any:
+        """A card without an id or a title of its own takes the recipe's."""
+        if not isinstance(given, dict) or not isinstance(given.get("card"), dict):
+            return given
+        pairs = (("id", given.get("name")), ("title", given.get("title")))
+        told_once = {key: value for key, value in pairs if value is not None}
+        return {**given, "card": {**told_once, **given["card"]}}
 
     @field_validator("objective", mode="before")
     @classmethod
@@ -106,28 +108,11 @@ class Recipe(_Frozen):
         return kind.model_validate(given)
 
 
-def recipe_names() -> tuple[str, ...]:
-    """Names of the recipes that ship, in order."""
-    return tuple(sorted(path.stem for path in resource("recipes").glob("*.yaml")))
-
-
-def recipe_path(name_or_file: str) -> Path:
-    """File of a shipped recipe's name, or the YAML file itself."""
-    path = Path(name_or_file)
-    if path.suffix in {".yaml", ".yml"}:
-        if not path.is_file():
-            raise UserError(f"recipe file {path} is not there")
-        return path
-    if name_or_file not in recipe_names():
-        known = ", ".join(recipe_names())
-        raise UserError(f"recipe {name_or_file!r} is not one of: {known}")
-    return resource("recipes", f"{name_or_file}.yaml")
-
-
 def load_recipe(name_or_file: str, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe, with ``section.key=value`` overrides (values as YAML).
 
-    A recipe with a key `extends` takes all it does not say from another recipe.
+    A recipe with a key `extends` takes all it does not say from another recipe, or
+    from several, of which a later one has the last word.
 
     Raises
     ------
@@ -135,40 +120,27 @@ def load_recipe(name_or_file: str, overrides: Sequence[str] = ()) -> Recipe:
         No such recipe, not YAML, or a key or value that does not fit.
     """
     path = recipe_path(name_or_file)
-    content = _content(path)
-    if "extends" in content:
-        base = _content(recipe_path(str(content.pop("extends"))))
-        if "extends" in base:
-            raise UserError(f"recipe {path}: what it extends extends another one")
-        content = merged(base, content)
-    for override in overrides:
-        _set(content, override)
+    content = recipe_content(path, overrides)
     try:
-        return Recipe.model_validate(content)
+        return Recipe.model_validate(_with_objective(content, path))
     except ValidationError as err:
-        first = err.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"recipe {path.name}: {where}: {first['msg']}") from err
+        raise UserError(f"recipe {path.name}: {told(err, Recipe)}") from err
 
 
-def _content(path: Path) -> dict[str, Any]:
+def _with_objective(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The content, its objective's settings read, as their class alone can tell."""
+    given = content.get("objective")
+    if not isinstance(given, dict) or "name" not in given:
+        return content
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as err:
-        raise UserError(f"recipe {path} is not YAML: {err}") from err
-    if not isinstance(content, dict):
-        raise UserError(f"recipe {path} is not a table of keys and values")
-    return content
+        kind = settings_class(str(given["name"]))
+    except UserError as err:
+        raise UserError(f"recipe {path.name}: {err}") from err
+    try:
+        return {**content, "objective": kind.model_validate(given)}
+    except ValidationError as err:
+        what = told(err, kind, "objective")
+        raise UserError(f"recipe {path.name}: {what}") from err
 
 
-def _set(content: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise UserError(f"override {override!r} is not key=value")
-    *sections, last = key.split(".")
-    for section in sections:
-        inner = content.setdefault(section, {})
-        if not isinstance(inner, dict):
-            raise UserError(f"override {override!r}: {section} has no keys of its own")
-        content = inner
-    content[last] = yaml.safe_load(value)
+__all__ = ["Recipe", "load_recipe", "recipe_content", "recipe_names", "recipe_path"]

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from diffseg.domain import Label, LabelTable, ModelCard
 from diffseg.errors import UserError
-from diffseg.metrics import dice
 from diffseg.models import save_model
 from diffseg.progress import Work
-from diffseg.segmenters import Host, resolve_device
-from diffseg.segmenters.base import load_method
+from diffseg.segmenters import resolve_device
 from diffseg_training.curve import draw_curve
-from diffseg_training.dataset import load_dataset
+from diffseg_training.dataset import Dataset, load_dataset
+from diffseg_training.lock import alone_in
+from diffseg_training.machines import (
+    end_processes,
+    is_first,
+    make_accelerator,
+    wait_for_first,
+)
+from diffseg_training.parts import save_part
 from diffseg_training.recipe import Recipe, load_recipe
 from diffseg_training.trainer import TrainingResult, iter_train
-from diffseg_training.training_set import Example, prepare_examples
-
-# Members drawn per case when weights are compared on val during training: one for
-# each of two test-time flips; the ensemble's size is chosen afterwards.
-VALIDATION_MEMBERS = 2
+from diffseg_training.training_set import AnyExample, prepare_examples
+from diffseg_training.validation import chosen_cases, dice_scores
 
 
 def train_model(
@@ -41,11 +44,16 @@ def train_model(
 ) -> Work[dict[str, Any]]:
     """Train by a recipe; write ``out/model`` (card and weights), log and curve.
 
+    A recipe whose product is a part writes ``out/part`` instead. Under
+    `accelerate launch` every process calls this, and the first one writes.
+
     Returns
     -------
     dict
-        model, steps, minutes, skipped (steps whose gradient was not finite), best
-        (scores on val), curve.
+        model (or part), steps, minutes, skipped (steps whose gradient was not
+        finite), best (scores on val), images_per_second, waiting (the share of the
+        time that steps waited for examples), stopped (whether for want of a gain),
+        curve.
 
     Raises
     ------
@@ -55,28 +63,65 @@ def train_model(
     recipe = load_recipe(name, overrides)
     where = resolve_device(device or "auto")
     dataset = load_dataset(data)
-    learned, chosen = dataset.split("train"), dataset.split("val")
-    _open_folder(out, resume)
-    train = yield from prepare_examples(learned, dataset, recipe.preparation)
-    val = yield from prepare_examples(chosen, dataset, recipe.preparation)
+    dataset.split("train"), dataset.split("val")  # refused before anything is made
+    make_accelerator(recipe, where, out)
+    if is_first():
+        _open_folder(out, resume)
+    with alone_in(out) if is_first() else nullcontext():
+        result = yield from _train(recipe, dataset, out, resume, where)
+        if is_first():
+            told = _written(recipe, dataset, out, result)
+        else:
+            told = {"steps": result.steps}
+        wait_for_first()
+    end_processes()
+    return told
+
+
+def _train(
+    recipe: Recipe, dataset: Dataset, out: Path, resume: bool, device: str
+) -> Work[TrainingResult]:
+    train, val = yield from _examples(recipe, dataset, out)
+    held_out = chosen_cases(val, recipe.length)
     card = draft_card(recipe, dataset.labels)
 
     def validate(network: nn.Module) -> Mapping[str, float]:
-        return validation_scores(network, card, val, where)
+        return dice_scores(network, card, held_out, recipe.length, device)
 
-    result = yield from iter_train(
-        recipe, train, validate, out, device=where, resume=resume
+    return (
+        yield from iter_train(
+            recipe,
+            train,
+            validate if recipe.product == "model" else None,
+            out,
+            device=device,
+            resume=resume,
+            held_out=held_out,
+        )
     )
-    folder = save_model(out / "model", _with_metrics(card, result), _weights(result))
-    curve = draw_curve(out / "log.jsonl", out / "curve.png")
-    return {
-        "model": str(folder.path),
-        "steps": result.steps,
-        "minutes": round(result.minutes, 2),
-        "skipped": result.skipped,
-        "best": {k: round(v, 4) for k, v in result.best.items()},
-        "curve": str(curve),
-    }
+
+
+def _examples(
+    recipe: Recipe, dataset: Dataset, out: Path
+) -> Work[tuple[list[AnyExample], list[AnyExample]]]:
+    """Prepared cases of train and val; the first process fills the cache."""
+    if not is_first():
+        wait_for_first()
+    memory, cache = recipe.loading.memory_gb * 1e9, out / "cache"
+    found = []
+    for split in ("train", "val"):
+        examples = yield from prepare_examples(
+            dataset.split(split),
+            dataset,
+            recipe.preparation,
+            cache=cache,
+            memory=memory,
+        )
+        memory -= sum(one.bytes_held for one in examples)
+        found.append(examples)
+    if is_first():
+        wait_for_first()
+    return found[0], found[1]
 
 
 def _open_folder(out: Path, resume: bool) -> None:
@@ -88,6 +133,29 @@ def _open_folder(out: Path, resume: bool) -> None:
         raise UserError(f"folder {out} cannot be made: {err.strerror}") from err
     if not os.access(out, os.W_OK):
         raise UserError(f"folder {out} cannot be written: choose another with --out")
+
+
+def _written(
+    recipe: Recipe, dataset: Dataset, out: Path, result: TrainingResult
+) -> dict[str, Any]:
+    """Write what was learnt and its curve; what the command tells."""
+    if recipe.product == "part":
+        told = {"part": str(save_part(out / "part", recipe, result))}
+    else:
+        card = _with_metrics(draft_card(recipe, dataset.labels), result)
+        folder = save_model(out / "model", card, _weights(result))
+        told = {"model": str(folder.path)}
+    return {
+        **told,
+        "steps": result.steps,
+        "minutes": round(result.minutes, 2),
+        "skipped": result.skipped,
+        "best": {k: round(v, 4) for k, v in result.best.items()},
+        "images_per_second": round(result.images, 2),
+        "waiting": round(result.waiting, 4),
+        "stopped": result.stopped,
+        "curve": str(draw_curve(out / "log.jsonl", out / "curve.png", recipe.title)),
+    }
 
 
 def draft_card(recipe: Recipe, labels: LabelTable) -> ModelCard:
@@ -136,26 +204,3 @@ def _with_metrics(card: ModelCard, result: TrainingResult) -> ModelCard:
 
 def _weights(result: TrainingResult) -> dict[str, torch.Tensor]:
     return dict(result.network.state_dict())
-
-
-def validation_scores(
-    network: nn.Module, card: ModelCard, examples: Sequence[Example], device: str
-) -> Mapping[str, float]:
-    """Mean Dice of each structure on the prepared grid, and their mean as `score`."""
-    segmenter = load_method(card.method)(card, network, Host(device, 1))
-    names = card.labels.names
-    per_case = []
-    for one in examples:
-        drawn = segmenter.draw(
-            one.image.numpy(),
-            members=VALIDATION_MEMBERS,
-            steps=card.sampling.steps,
-            seed=0,
-        )
-        mean = np.mean([np.asarray(member) for member in drawn], axis=0)
-        answer, reference = mean.argmax(0), one.classes.numpy()
-        indices = range(1, len(names) + 1)
-        per_case.append([dice(answer, reference, index) for index in indices])
-    means = np.mean(per_case, axis=0)
-    scores = dict(zip(names, map(float, means), strict=True))
-    return {**scores, "score": float(means.mean())}

@@ -24,7 +24,7 @@ def train(
         float | None, typer.Option(help="Minutes of training, instead of the recipe's.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last validation in OUT.")
+        bool, typer.Option("--resume", help="Go on from the last state in OUT.")
     ] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     json: Annotated[
@@ -34,6 +34,8 @@ def train(
     """Train a model by a recipe; the best weights on val become OUT/model.
 
     Example: diffseg train hippocampus-mri --data DATASET --out runs/hippocampus
+
+    Several processes: accelerate launch --multi_gpu --no_python diffseg train ...
     """
     from diffseg_training.run import train_model
 
@@ -43,11 +45,16 @@ def train(
     result = follow(
         train_model(recipe, data, out, overrides, resume=resume, device=device)
     )
+    if "curve" not in result:  # not the first of several processes
+        return
     emit(
         result,
         json,
         lambda: (
-            f"{result['model']}: {result['steps']} steps in {result['minutes']:.1f} "
-            f"minutes, best on val {result['best']}\nloss curve: {result['curve']}"
+            f"{result.get('model') or result['part']}: {result['steps']} steps in "
+            f"{result['minutes']:.1f} minutes, best on val {result['best']}\n"
+            f"{result['images_per_second']:.1f} images/s, "
+            f"{100 * result['waiting']:.1f} % of the time waiting for data\n"
+            f"curves: {result['curve']}"
         ),
     )

@@ -1,18 +1,22 @@
-"""What is learnt: one file an objective, found by the name in the recipe."""
+"""What is learnt: one file an objective, found by the name in the recipe.
+
+Another package's are found by the entry points of the group ``diffseg.objectives``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from diffseg.errors import UserError
+from diffseg.extensions import Kind, find
 from diffseg_training.recipe import Recipe
+
+OBJECTIVE = Kind("objective", __name__, "make", "diffseg.objectives")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +52,7 @@ class Loss(Protocol):
 
 
 def make_loss(recipe: Recipe, network: nn.Module) -> Loss:
-    """Make the loss of ``diffseg_training.objectives.<recipe.objective.name>``.
+    """Make the loss of the objective that the recipe names.
 
     Raises
     ------
@@ -56,12 +60,13 @@ def make_loss(recipe: Recipe, network: nn.Module) -> Loss:
         There is no such objective, or the network or the sampling does not fit it.
     """
     name = recipe.objective.name
-    module = f"{__name__}.{name}"
-    if not name.isidentifier() or find_spec(module) is None:
+    make = find(OBJECTIVE, name)
+    if make is None:
         raise UserError(
-            f"objective {name!r} has no file in diffseg_training.objectives"
+            f"objective {name!r} has settings, but neither a file in "
+            f"{OBJECTIVE.package} nor an entry point in the group {OBJECTIVE.group}"
         )
-    return cast("Loss", import_module(module).make(recipe, network))
+    return cast("Loss", make(recipe, network))
 
 
 __all__ = ["Batch", "Loss", "make_loss"]

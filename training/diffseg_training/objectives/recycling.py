@@ -69,7 +69,7 @@ def loss(
     noisy = schedule.add_noise(x0, normal(x0, batch.sources), t)
     logits = net.denoise(noisy, t, features.expanded(first))
     classes = batch.classes.repeat_interleave(first, 0)
-    total = segmentation_loss(logits, classes, config)
+    total = segmentation_loss(logits, classes, config, first)
     terms = {"first": float(total.detach())}
 
     # 2. Recycled: re-noise the answer that pure noise gave.
@@ -80,7 +80,7 @@ def loss(
         noisy = schedule.add_noise(own, normal(own, batch.sources), t)
         logits = net.denoise(noisy, t, features.expanded(recycled))
         classes = batch.classes.repeat_interleave(recycled, 0)
-        again = segmentation_loss(logits, classes, config)
+        again = segmentation_loss(logits, classes, config, recycled)
         terms["recycled"] = float(again.detach())
         total = (first * total + recycled * again) / (first + recycled)
 

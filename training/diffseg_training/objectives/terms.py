@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from diffseg.diffusion import Prediction
+from diffseg.errors import UserError
 from diffseg.networks.compact_unet import ImageFeatures
+from diffseg.networks.conditioned import Conditioned, Features
+from diffseg_training.recipe import Recipe
 
 
 class Weights(Protocol):
@@ -28,31 +32,74 @@ class Weights(Protocol):
         """Weight of the image tower's own answers."""
 
 
+@runtime_checkable
+class Calibrated(Conditioned, Protocol):
+    """A denoiser whose condition network answers for itself (MedSegDiff)."""
+
+    def denoise_calibrated(
+        self, noisy: Tensor, timesteps: Tensor, features: Features
+    ) -> tuple[Tensor, Tensor]:
+        """Answer as `denoise` does, and a mask (B, M, *S) in (0, 1) of its own."""
+        ...
+
+
 def one_hot(classes: Tensor, count: int) -> Tensor:
     """(B, *S) class indices -> (B, K, *S) float32 in {0, 1}."""
     return functional.one_hot(classes, count).movedim(-1, 1).float()
 
 
-def dice_loss(logits: Tensor, reference: Tensor) -> Tensor:
-    """1 - soft Dice, mean over foreground classes, pooled over the batch.
+def soft_dice_loss(probability: Tensor, reference: Tensor, each: int = 1) -> Tensor:
+    """1 - soft Dice, mean over channels and images.
 
-    Pooling over the batch keeps a class that is absent from one patch from
-    contributing a term that is all smoothing.
+    Parameters
+    ----------
+    probability, reference : (B * each, M, *S) Tensor
+        Of the foreground classes; the answers to one image stand side by side.
+    each : int
+        Answers to one image, which are pooled. Images are not: the loss is a mean
+        over them, so that it is the same however they are spread over processes.
     """
-    probability = logits.softmax(1)
-    axes = (0, *range(2, logits.ndim))
-    overlap = (probability * reference).sum(axes)[1:]
-    size = (probability + reference).sum(axes)[1:]
+    apart = (-1, each, *reference.shape[1:])
+    probability, reference = probability.reshape(apart), reference.reshape(apart)
+    axes = (1, *range(3, probability.ndim))
+    overlap = (probability * reference).sum(axes)
+    size = (probability + reference).sum(axes)
     return 1 - ((2 * overlap + 1.0) / (size + 1.0)).mean()
 
 
-def segmentation_loss(logits: Tensor, classes: Tensor, config: Weights) -> Tensor:
-    """Cross-entropy and soft Dice of (B, K, *S) logits, in float32."""
+def dice_loss(logits: Tensor, reference: Tensor, each: int = 1) -> Tensor:
+    """`soft_dice_loss` of the foreground classes, (B * each, K, *S) with background."""
+    return soft_dice_loss(logits.softmax(1)[:, 1:], reference[:, 1:], each)
+
+
+def segmentation_loss(
+    logits: Tensor, classes: Tensor, config: Weights, each: int = 1
+) -> Tensor:
+    """Cross-entropy and soft Dice of (B * each, K, *S) logits, in float32."""
     logits = logits.float()
     total = config.cross_entropy * functional.cross_entropy(logits, classes)
     if config.dice:
         reference = one_hot(classes, logits.shape[1])
-        total = total + config.dice * dice_loss(logits, reference)
+        total = total + config.dice * dice_loss(logits, reference, each)
+    return total
+
+
+def foreground_loss(logits: Tensor, classes: Tensor, config: Weights) -> Tensor:
+    """Cross-entropy and soft Dice of each foreground class's own sigmoid.
+
+    Parameters
+    ----------
+    logits : (B, M, *S) Tensor
+        One channel for each class but background; in float32 they are weighed.
+    classes : (B, *S) int64 Tensor
+    config : Weights
+    """
+    logits = logits.float()
+    reference = coded_mask(classes, logits.shape[1], (0.0, 1.0))
+    entropy = functional.binary_cross_entropy_with_logits(logits, reference)
+    total = config.cross_entropy * entropy
+    if config.dice:
+        total = total + config.dice * soft_dice_loss(logits.sigmoid(), reference)
     return total
 
 
@@ -102,3 +149,84 @@ def levels(
     """`each` timesteps in [low, high) for every sample: (B * each,) int64."""
     parts = [torch.randint(low, high, (each,), generator=one) for one in sources]
     return torch.cat(parts)
+
+
+def coded_mask(
+    classes: Tensor, channels: int, mask_range: tuple[float, float]
+) -> Tensor:
+    """Masks as they are noised where each foreground class has a channel.
+
+    Parameters
+    ----------
+    classes : (B, *S) int64 Tensor
+        0 is background, 1 to `channels` the foreground classes.
+    channels : int
+    mask_range : (low, high)
+        What stands for outside and inside.
+
+    Returns
+    -------
+    (B, channels, *S) float32 Tensor
+
+    Raises
+    ------
+    UserError
+        The masks hold more classes than the network has channels.
+    """
+    highest = int(classes.max())
+    if highest > channels:
+        raise UserError(
+            f"masks hold class {highest}, the network has mask_channels {channels}; "
+            f"set network.mask_channels to the number of classes without background"
+        )
+    low, high = mask_range
+    return one_hot(classes, channels + 1)[:, 1:] * (high - low) + low
+
+
+def sample_errors(answer: Tensor, wanted: Tensor, kind: Literal["l1", "l2"]) -> Tensor:
+    """Mean absolute or squared error of each sample, (B, ...) twice -> (B,)."""
+    difference = (answer.float() - wanted.float()).flatten(1)
+    return difference.abs().mean(1) if kind == "l1" else (difference**2).mean(1)
+
+
+def drawn_timesteps(
+    chances: Tensor | None, timesteps: int, sources: Sequence[torch.Generator]
+) -> Tensor:
+    """One timestep a sample, (B,) int64, by the chances (T,) or all alike."""
+    if chances is None:
+        return levels(0, timesteps, 1, sources)
+    parts = [torch.multinomial(chances, 1, generator=source) for source in sources]
+    return torch.cat(parts)
+
+
+def checked_conditioned(network: nn.Module, recipe: Recipe) -> Conditioned:
+    """Return the network as a denoiser that can be asked with the image's features.
+
+    Raises
+    ------
+    UserError
+        It is not one.
+    """
+    if not isinstance(network, Conditioned):
+        raise UserError(
+            f"objective {recipe.objective.name} of recipe {recipe.name} needs a "
+            f"network that denoises masks, and {recipe.network['name']} does not"
+        )
+    return network
+
+
+def predicted(recipe: Recipe) -> Prediction:
+    """What the recipe's network predicts of a noised mask: eps, v or x0.
+
+    Raises
+    ------
+    UserError
+        It answers with classes.
+    """
+    kind = recipe.sampling.prediction
+    if kind == "classes":
+        raise UserError(
+            f"objective {recipe.objective.name} of recipe {recipe.name} teaches "
+            "no classes: set sampling.prediction to eps, v or x0"
+        )
+    return kind

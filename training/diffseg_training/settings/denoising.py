@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from diffseg_training.settings.base import ObjectiveSettings
 
@@ -19,6 +20,11 @@ class Settings(ObjectiveSettings):
         ge=0,
         title="Weight of the variational bound",
         description="Of networks that learn the variance",
+    )
+    variational_rescaled: bool = Field(
+        False,
+        title="Scale the bound with the timesteps",
+        description="By T / 1000, as guided diffusion does where it says rescaled",
     )
     calibration: float = Field(
         10.0,
@@ -36,3 +42,30 @@ class Settings(ObjectiveSettings):
         title="Timestep weights",
         description="Mean 1, evenly over the schedule, as a fingerprint gives them",
     )
+    fingerprint: Path | None = Field(
+        None,
+        title="Fingerprint",
+        description="fingerprint.json that the timestep weights are taken from",
+    )
+    largest_gain: float = Field(
+        100.0,
+        gt=0,
+        title="Largest factor from the error of eps to that of x0",
+        description="weighting loss: (1 - abar) / abar grows without bound",
+    )
+
+    @model_validator(mode="after")
+    def _weights_have_one_use(self) -> Self:
+        given = bool(self.timestep_weights) + (self.fingerprint is not None)
+        if given > 1:
+            raise ValueError("give timestep_weights or fingerprint, not both")
+        if given and self.weighting == "none":
+            raise ValueError("weights are given: set weighting to loss or sampling")
+        if not given and self.weighting != "none":
+            raise ValueError(
+                f"weighting {self.weighting} needs timestep_weights or a fingerprint"
+            )
+        weights = self.timestep_weights
+        if weights and (min(weights) < 0 or not sum(weights) > 0):
+            raise ValueError("timestep_weights are not negative, and some are positive")
+        return self

@@ -1,0 +1,260 @@
+"""What a recipe can ask of the trainer, one thing at a time."""
+
+import json
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from diffseg.errors import UserError
+from diffseg.progress import run
+from diffseg_training.curve import draw_curve
+from diffseg_training.lora import add_lora, merged
+from diffseg_training.optimisation import learning_rate
+from diffseg_training.parts import save_part
+from diffseg_training.recipe_parts import Length, Lora, Optimiser
+from diffseg_training.state import read_log
+from diffseg_training.step import Step, keep_float32
+from diffseg_training.synchronised import synchronise_batch_norm
+from diffseg_training.validation import chosen_cases
+
+spec = spec_from_file_location("tiny_run", Path(__file__).with_name("tiny_run.py"))
+tiny_run = module_from_spec(spec)
+spec.loader.exec_module(tiny_run)
+tiny_recipe, tiny_train = tiny_run.tiny_recipe, tiny_run.tiny_train
+
+
+class NoNorm(tiny_run.TinyDenoiser):
+    """Each sample for itself, so that a batch may be taken in parts."""
+
+    def __init__(self):
+        super().__init__()
+        self.image[1] = self.norm = nn.Identity()
+
+
+def losses(out):
+    return [row["loss"] for row in read_log(out / "log.jsonl") if "loss" in row]
+
+
+# Length
+
+
+def test_a_run_stops_when_validations_gain_no_more(tmp_path):
+    scores = iter([0.1, 0.5, 0.4, 0.3, 0.9])
+    recipe = tiny_recipe(10, "length.validations=5", "length.patience=2")
+    result = run(
+        tiny_train(recipe, tmp_path, validate=lambda _: {"score": next(scores)})
+    )
+    assert result.best == {"score": 0.5}
+    assert (result.steps, result.stopped) == (8, True)
+    # Taken up again, it stays stopped; with more patience it goes on.
+    recipe = tiny_recipe(10, "length.validations=5", "length.patience=3")
+    more = {"validate": lambda _: {"score": next(scores)}, "resume": True}
+    result = run(tiny_train(recipe, tmp_path, **more))
+    assert (result.steps, result.best) == (10, {"score": 0.9})
+
+
+def test_validation_is_bounded_evenly_over_the_cases():
+    assert chosen_cases(range(9), Length(validation_cases=3)) == [0, 4, 8]
+    assert chosen_cases(range(2), Length(validation_cases=3)) == range(2)
+    assert chosen_cases(range(9), Length()) == range(9)
+
+
+# Optimiser
+
+
+def test_learning_rate_warms_up_then_falls_or_stays():
+    options = Optimiser(learning_rate=1.0, warmup=0.1)
+    assert learning_rate(options, 0.05) == pytest.approx(0.51)
+    assert learning_rate(options, 0.1) == pytest.approx(1)
+    assert learning_rate(options, 0.55) == pytest.approx(0.505)
+    assert learning_rate(options, 1.2) == pytest.approx(0.01)
+    steady = options.model_copy(update={"schedule": "constant"})
+    assert learning_rate(steady, 0.05) == pytest.approx(0.51)
+    assert learning_rate(steady, 0.9) == 1
+    assert learning_rate(Optimiser(learning_rate=1.0, warmup=0), 0) == 1
+
+
+def test_a_batch_in_parts_is_the_same_step(tmp_path):
+    for parts in (1, 2, 4):
+        recipe = tiny_recipe(5, f"optimiser.accumulate={parts}")
+        run(tiny_train(recipe, tmp_path / str(parts), NoNorm))
+    whole = losses(tmp_path / "1")
+    assert losses(tmp_path / "2") == pytest.approx(whole, abs=1e-5)
+    assert losses(tmp_path / "4") == pytest.approx(whole, abs=1e-5)
+
+
+def test_threads_change_no_number(tmp_path):
+    for workers in (0, 3):
+        recipe = tiny_recipe(5, f"loading.workers={workers}")
+        run(tiny_train(recipe, tmp_path / str(workers)))
+    assert losses(tmp_path / "0") == losses(tmp_path / "3")
+
+
+def test_frozen_parameters_are_neither_trained_nor_averaged(tmp_path):
+    class Frozen(tiny_run.TinyDenoiser):
+        def __init__(self):
+            super().__init__()
+            self.middle.requires_grad_(False)
+
+    torch.manual_seed(0)
+    before = Frozen().middle.weight.clone()
+    result = run(tiny_train(tiny_recipe(3), tmp_path, Frozen))
+    (file,) = (tmp_path / "state").glob("*.safetensors")
+    state = load_file(file)
+    assert torch.equal(result.network.middle.weight, state["net.middle.weight"])
+    assert "best.middle.weight" not in state
+    assert "best.last.weight" in state
+    shadows = [key for key in state if key.startswith("ema.")]
+    assert len(shadows) == len(list(Frozen().parameters())) - 2
+    assert before.shape == result.network.middle.weight.shape
+
+
+def test_small_maps_can_stay_in_float32():
+    net = nn.Conv3d(1, 2, 3, padding=1)
+    keep_float32(net, 100)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        seen = [net(torch.randn(1, 1, n, n, n)).dtype for n in (8, 4)]
+    assert seen == [torch.bfloat16, torch.float32]
+
+
+def test_synchronised_batch_norm_is_batch_norm_in_one_process():
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(2, 3, 1), nn.Sequential(nn.BatchNorm2d(3)))
+    other = nn.Sequential(nn.Conv2d(2, 3, 1), nn.Sequential(nn.BatchNorm2d(3)))
+    other.load_state_dict(plain.state_dict())
+    other = synchronise_batch_norm(other, "cpu")
+    assert type(other[1][0]) is not nn.BatchNorm2d
+    x = torch.randn(4, 2, 5, 5)
+    for net in (plain, other):
+        net(x).square().sum().backward()
+    for mine, theirs in zip(other.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, atol=1e-4, rtol=1e-4)
+    assert other.state_dict().keys() == plain.state_dict().keys()
+    for key, value in plain.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[key], value)
+    torch.testing.assert_close(other.eval()(x), plain.eval()(x))
+
+
+# Weights
+
+
+def test_updates_of_low_rank_are_trained_alone_and_merged(tmp_path):
+    recipe = tiny_recipe(6, "lora={rank: 2, alpha: 4, targets: [middle, last]}")
+    recipe = recipe.model_copy(
+        update={"lora": recipe.lora.model_copy(update={"whole": ("image.0",)})}
+    )
+    result = run(tiny_train(recipe, tmp_path))
+    (file,) = (tmp_path / "state").glob("*.safetensors")
+    state = load_file(file)
+    trained = {key for key in state if key.startswith("best.") and "norm" not in key}
+    assert {key.rsplit(".lora_")[0] for key in trained if "lora" in key} == {
+        "best.middle",
+        "best.last",
+    }
+    shipped = result.network.state_dict()
+    assert shipped.keys() == tiny_run.TinyDenoiser().state_dict().keys()
+    torch.testing.assert_close(
+        shipped["mask.weight"], state["net.mask.weight"], atol=0, rtol=0
+    )
+    a, b = (state[f"best.middle.lora_{k}.default.weight"] for k in "AB")
+    update = torch.einsum("or,rikl->oikl", b[:, :, 0, 0], a) * 2
+    base = state["net.middle.base_layer.weight"]
+    assert float(update.abs().max()) > 0
+    torch.testing.assert_close(shipped["middle.weight"], base + update)
+
+
+def test_merged_updates_answer_as_unmerged_ones_do():
+    torch.manual_seed(0)
+    network = tiny_run.TinyDenoiser().eval()
+    add_lora(network, Lora(rank=2, targets=("middle",)), 0)
+    with torch.no_grad():
+        network.middle.lora_B.default.weight.normal_()
+    inputs = torch.randn(2, 1, 8, 8), torch.tensor([3, 900]), torch.randn(2, 1, 8, 8)
+    torch.testing.assert_close(merged(network)(*inputs), network(*inputs))
+    with pytest.raises(UserError, match="fit no layer"):
+        add_lora(tiny_run.TinyDenoiser(), Lora(targets=("attention",)), 0)
+
+
+def test_weights_of_a_loss_are_trained_and_kept_with_the_state(tmp_path, monkeypatch):
+    import diffseg_training.trainer
+
+    class Scaled(nn.Module):
+        def __init__(self, network):
+            super().__init__()
+            self.projector = nn.Linear(1, 1)
+            self.network = network  # must not be kept twice
+
+        def forward(self, network, batch):
+            answer = network(
+                batch.image, torch.zeros(len(batch.image), dtype=int), batch.image
+            )
+            wanted = batch.classes[:, None].float()
+            total = (self.projector(answer[..., None])[..., 0] - wanted).square().mean()
+            return total, {"error": total.detach()}
+
+    monkeypatch.setattr(
+        diffseg_training.trainer, "make_loss", lambda _, network: Scaled(network)
+    )
+    whole = tmp_path / "whole"
+    run(tiny_train(tiny_recipe(6), whole))
+    work = tiny_train(tiny_recipe(6), tmp_path / "part")
+    for progress in work:
+        if progress.stage == "validate":
+            work.close()
+    run(tiny_train(tiny_recipe(6), tmp_path / "part", resume=True))
+    states = []
+    for out in (whole, tmp_path / "part"):
+        (file,) = (out / "state").glob("*.safetensors")
+        states.append(load_file(file))
+    mine = {key for key in states[0] if key.startswith("loss.")}
+    assert mine == {"loss.projector.weight", "loss.projector.bias"}
+    for key, value in states[0].items():
+        assert torch.equal(states[1][key], value), key
+
+
+def test_a_part_is_chosen_by_its_loss_and_shipped_without_a_card(tmp_path):
+    held_out = tiny_run.tiny_examples(3)
+    recipe = tiny_recipe(4, "product=part")
+    result = run(tiny_train(recipe, tmp_path, validate=None, held_out=held_out))
+    assert result.best["score"] == -result.best["loss"] < 0
+    folder = save_part(tmp_path / "part", recipe, result)
+    told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert told["objective"] == "denoising"
+    weights = load_file(folder / "model.safetensors")
+    tiny_run.TinyDenoiser().load_state_dict(weights)
+
+
+# What is told
+
+
+def test_trackers_and_curve_tell_the_run(tmp_path):
+    recipe = tiny_recipe(6, "trackers=[tensorboard]")
+    run(tiny_train(recipe, tmp_path))
+    (events,) = tmp_path.glob("tracked/events.*")
+    content = events.read_bytes()
+    assert b"train/loss" in content
+    assert b"val/score" in content
+    picture = draw_curve(tmp_path / "log.jsonl", tmp_path / "curve.png", "Discs")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "none.jsonl").touch()
+    draw_curve(tmp_path / "none.jsonl", tmp_path / "none.png")
+
+
+def test_the_log_tells_means_and_the_pace(tmp_path):
+    run(tiny_train(tiny_recipe(6), tmp_path / "each"))
+    run(tiny_train(tiny_recipe(6, "length.log_steps=3"), tmp_path / "third"))
+    each, third = losses(tmp_path / "each"), losses(tmp_path / "third")
+    assert third == pytest.approx([sum(each[:3]) / 3, sum(each[3:]) / 3])
+    row = read_log(tmp_path / "third" / "log.jsonl")[0]
+    assert row["images_per_second"] > 0
+    assert 0 <= row["waiting"] <= 1
+
+
+def test_a_step_is_one_module_of_network_and_loss():
+    step = Step(tiny_run.TinyDenoiser(), lambda network, batch: (network, {}))
+    assert len(step.trained()) == len(step.averaged())
+    assert step.of_loss() == {}
