@@ -2,7 +2,8 @@
 
 A block marked ``python`` runs; all blocks of a page share one namespace and an
 empty folder that holds ``case.nii.gz``, a piece of a real brain. A block that
-needs $DIFFSEG_DATA says so in the line before: ``<!-- needs: data -->``.
+needs $DIFFSEG_DATA says so in the line before: ``<!-- needs: data -->``. One below a
+line ``File: `path` `` is a file for the reader to lay down: `test_add_a_method` does.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md
 DATA = Path(os.environ.get("DIFFSEG_DATA", ROOT.parent / "shared" / "data"))
 
 BLOCK = re.compile(
-    r"^(?:<!-- needs: (?P<needs>\w+) -->\n)?```python\n(?P<code>.*?)^```$",
+    r"^(?P<file>File: `.*`\n\n)?(?:<!-- needs: (?P<needs>\w+) -->\n)?"
+    r"```python\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 LINK = re.compile(r"\]\((?P<inline>[^)\s]+)\)|(?:src|href)=\"(?P<html>[^\"]+)\"")
@@ -58,6 +60,7 @@ def blocks_of(page: Path) -> list[Block]:
             match["needs"],
         )
         for match in BLOCK.finditer(text)
+        if match["file"] is None
     ]
 
 

@@ -25,7 +25,14 @@ PACKAGES = {
 }
 ROOTS = ("src", "training", "resources", "napari_diffseg", "tests")
 FILES = ("pyproject.toml", "setup.cfg", "README.md", "LICENSE")
-SHIPPED_DATA = ("recipes/*.yaml", "models/*/*.json", "models/*/*.safetensors")
+SHIPPED_DATA = (
+    "recipes/*.yaml",
+    "recipes/base/*.yaml",
+    "models/*/*.json",
+    "models/*/*.safetensors",
+    "parts/*/*.json",
+    "parts/*/*.safetensors",
+)
 
 
 def python(*arguments: str, cwd: Path, path: Path | None = None) -> str:
