@@ -61,7 +61,7 @@ def find(kind: Kind, name: str) -> Any | None:
     if len(givers) > 1:
         raise UserError(
             f"{kind.noun} {name!r} is given by {' and by '.join(givers)}; "
-            f"rename or uninstall one"
+            "rename or uninstall one"
         )
     return _loaded(kind, outside[0]) if outside else ours
 
@@ -77,7 +77,7 @@ def _ours(kind: Kind, name: str) -> Any | None:
 def _loaded(kind: Kind, entry: EntryPoint) -> Any:
     try:
         return entry.load()
-    except (ImportError, AttributeError) as err:
+    except (ImportError, AttributeError, ValueError) as err:
         raise UserError(
             f"{kind.noun} {entry.name!r} of package {_package(entry)} cannot be "
             f"loaded from {entry.value}: {err}"
