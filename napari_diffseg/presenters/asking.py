@@ -61,6 +61,12 @@ def question_for(
     UserError
         The model cannot do this, or something is missing.
     """
+    levels = card.sampling.timesteps
+    if settings.steps > levels:
+        raise UserError(
+            f"model {card.id} has {levels} noise levels: take 1 to {levels} steps, not "
+            f"{settings.steps}"
+        )
     target = _target(case, card, settings.scope, canvas)
     region = target
     if settings.scope == "slice" and target is not None:

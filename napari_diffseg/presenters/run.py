@@ -38,7 +38,9 @@ class Run:
                 left = left if left > 0 else None
         words = _WORDS.get(progress.stage, progress.stage)
         detail = f" {progress.message}" if progress.message else ""
-        if progress.stage == "sample" and progress.total:
+        if progress.detail:
+            detail += f", {progress.detail}"
+        elif progress.stage == "sample" and progress.total:
             detail += f", {progress.done} of {progress.total}"
         message = f"{self.case.name}: {words}{detail}"
         return Busy(self.case.id, message, fraction, left)

@@ -21,6 +21,9 @@ from napari_diffseg.widgets.parts import Line, named
 from napari_diffseg.widgets.tone import Tone
 
 _HEADERS = ("Structure", "Vol.,\nml", "Spread over\nmembers, ml", "Agree-\nment")
+# Without millimetres: how many voxels there are takes room, and spread has no unit.
+_HEADERS_IN_VOXELS = ("Structure", "Size", "Spread", "Agree-\nment")
+_WIDTHS, _WIDTHS_IN_VOXELS = (48, 98, 52), (88, 58, 52)
 _TIPS = (
     "Click a row to go to the structure",
     "Volume of the consensus mask",
@@ -102,7 +105,7 @@ class StructureTable(QTableWidget):
         super().__init__(0, len(_HEADERS))
         named(self, handle, "Structures of the proposal. Click a row to go there")
         self._values: list[int] = []
-        self.setHorizontalHeaderLabels(list(_HEADERS))
+        self._set_unit(known=True)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
@@ -128,18 +131,27 @@ class StructureTable(QTableWidget):
         columns.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft)
         modes = QHeaderView.ResizeMode
         columns.setSectionResizeMode(0, modes.Stretch)
-        for column, width in ((1, 48), (2, 98), (3, 52)):
+        for column in range(1, len(_HEADERS)):
             columns.setSectionResizeMode(column, modes.Fixed)
-            self.setColumnWidth(column, width)
+
+    def _set_unit(self, known: bool) -> None:
+        """Head the columns in millilitres, or in voxels where none are known."""
+        heads = _HEADERS if known else _HEADERS_IN_VOXELS
+        self.setHorizontalHeaderLabels(list(heads))
         for column, tip in enumerate(_TIPS):
             header = self.horizontalHeaderItem(column)
             if header is not None:
                 header.setToolTip(tip)
+        widths = _WIDTHS if known else _WIDTHS_IN_VOXELS
+        for column, width in enumerate(widths, start=1):
+            self.setColumnWidth(column, width)
 
     def show_rows(self, rows: Sequence[tuple[Label, StructureReport]]) -> None:
         """Show structures with their measurements."""
         self._values = [label.value for label, _ in rows]
         half_range = spread_range([report for _, report in rows])
+        in_voxels = [report.volume_ml is None and report.voxels for _, report in rows]
+        self._set_unit(known=not any(in_voxels))
         self.setRowCount(len(rows))
         for place, (label, report) in enumerate(rows):
             name = QTableWidgetItem(_square(label.color), label.name)

@@ -21,17 +21,24 @@ class Progress:
         How many of how many units of the stage are finished.
     message : str
         One line for a log or a status bar; may be empty.
+    under_way : float
+        How much of the units that are not finished is done, in units.
+    detail : str
+        What is under way, in words that change often; may be empty.
     """
 
     stage: str
     done: int = 0
     total: int = 0
     message: str = ""
+    under_way: float = 0.0
+    detail: str = ""
 
     @property
     def fraction(self) -> float:
         """Finished share of the stage in [0, 1]; 0 while the total is unknown."""
-        return min(self.done / self.total, 1.0) if self.total else 0.0
+        done = self.done + self.under_way
+        return min(done / self.total, 1.0) if self.total else 0.0
 
 
 Work = Generator[Progress, None, Result]

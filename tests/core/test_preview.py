@@ -145,3 +145,14 @@ def test_slabs_out_of_turn_are_our_fault(
     request = Request(toys.volume(), members=2)
     with pytest.raises(DiffsegError, match=message):
         toys.watched(iter_propose_with(toys.card(2), source, request, Host("cpu", 1)))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_long_chain_tells_its_steps_and_never_goes_back(toys: Any, dims: int) -> None:
+    seen, _ = proposed(toys, dims, 250)
+    drawing = [one for one in seen if one.stage == "sample"]
+    shares = [one.fraction for one in drawing]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert any(one.detail.startswith("step 2 of 2, ") for one in drawing)
+    assert any(one.under_way > 0 for one in drawing)

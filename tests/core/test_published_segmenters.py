@@ -541,3 +541,31 @@ def test_features_of_any_tree_are_joined_selected_and_weighed() -> None:
     assert many["a"][0].shape == (4, 2)
     assert many["a"][0].data_ptr() == one["a"][0].data_ptr()
     assert mapped(torch.neg, tree)["a"][0][2, 1] == -5
+
+
+@pytest.mark.parametrize(
+    ("size", "tile", "fits"),
+    [
+        ((16, 16), None, True),
+        ((32, 40), (16, 16), True),
+        ((32, 40), None, False),
+        ((8, 32), (16, 16), False),
+        (None, (16, 16), False),
+    ],
+)
+def test_filters_made_for_one_size_see_no_other(
+    toys: Any, size: Any, tile: Any, fits: bool
+) -> None:
+    card = card_of_published(toys, "medsegdiff")
+    given = card.preparation.model_copy(update={"size": size, "tile": tile})
+    card = card.model_copy(update={"preparation": given})
+    segmenter = MedSegDiff(card, published("medsegdiff"), Host("cpu", 1))
+    if not fits:
+        with pytest.raises(UserError, match="size 16, 16, or a larger one and tiles"):
+            segmenter.source()
+        return
+    seen: set[tuple[int, ...]] = set()
+    encode = segmenter.network.encode
+    segmenter.network.encode = lambda x: seen.add(tuple(x.shape[2:])) or encode(x)
+    segmenter.propose(Request(toys.volume(channels=3), members=1, steps=1))
+    assert seen == {(16, 16)}

@@ -237,9 +237,9 @@ def _progress_bar(err: TextIO) -> Iterator[Callable[[Progress], None]]:
             bar.update(
                 task,
                 description=progress.stage,
-                completed=progress.done,
+                completed=progress.done + progress.under_way,
                 total=progress.total or None,
-                message=progress.message,
+                message=", ".join(filter(None, (progress.message, progress.detail))),
             )
 
         yield show

@@ -150,6 +150,8 @@ def message_of(progress: Progress, folder: Address, name: str) -> dict[str, Any]
         "done": int(progress.done),
         "total": int(progress.total),
         "message": progress.message,
+        "under_way": float(progress.under_way),
+        "detail": progress.detail,
     }
     if isinstance(progress, Preview):
         both = np.stack([progress.mask, progress.uncertainty]).astype(np.uint8)
@@ -160,7 +162,8 @@ def message_of(progress: Progress, folder: Address, name: str) -> dict[str, Any]
 
 def progress_of(message: Mapping[str, Any], exchange: Exchange) -> Progress:
     """Read what `message_of` wrote; the file goes with it."""
-    plain = {name: message[name] for name in ("stage", "done", "total", "message")}
+    names = ("stage", "done", "total", "message", "under_way", "detail")
+    plain = {name: message[name] for name in names}
     if "file" not in message:
         return Progress(**plain)
     mask, uncertainty = exchange.read(Stored(message["file"]))

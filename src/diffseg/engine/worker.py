@@ -11,6 +11,7 @@ import pickle
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -109,12 +110,17 @@ class Messenger:
             self._send(message_of(progress, self._order.exchange, name))
             return
         plain = Progress(
-            progress.stage, progress.done, progress.total, progress.message
+            progress.stage,
+            progress.done,
+            progress.total,
+            progress.message,
+            progress.under_way,
+            progress.detail,
         )
         if not self._told_of_missing and hasattr(progress, "region"):
             self._told_of_missing = True
             note = "the worker is on another machine: no previews"
-            plain = Progress(plain.stage, plain.done, plain.total, note)
+            plain = replace(plain, message=note)
         self._send(message_of(plain, self._order.exchange, ""))
 
     def _send(self, message: dict[str, Any]) -> None:

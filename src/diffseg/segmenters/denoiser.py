@@ -22,9 +22,13 @@ from diffseg.networks import fast_layout
 from diffseg.networks.conditioned import Conditioned, Features
 from diffseg.segmenters.features import bytes_of, joined, repeated, selected
 from diffseg.segmenters.means import Means, first_means
+from diffseg.segmenters.source import Step
 
-Evaluation = Generator[None, None, Tensor]
-"""Yields None between evaluations of a network, and returns what it says."""
+Evaluation = Generator[Step | None, None, Tensor]
+"""Yields None between evaluations of a network, and returns what it says.
+
+Of a chain it yields a `Step` before each.
+"""
 
 Read = Callable[[Tensor], Tensor]
 """Raw output of a network to what may be blended over tiles, float32."""
@@ -186,7 +190,7 @@ class Denoiser:
             if out is None:
                 out = answer.new_empty(len(noisy), *answer.shape[1:])
             out[part] = answer
-            yield
+            yield None
         assert out is not None
         return out
 
@@ -217,7 +221,7 @@ class Denoiser:
         for images in torch.split(tiles, chunk):
             self.last_batch = len(images)
             parts.append(self.network.encode(self._placed(images)))
-            yield
+            yield None
         features = joined(parts)
         size = bytes_of(features)
         if self._kept_bytes + size <= self.means.kept_bytes:

@@ -24,7 +24,7 @@ from diffseg.segmenters.denoiser import Denoiser, Evaluation
 from diffseg.segmenters.members import BLOCK_VOXELS, Members
 from diffseg.segmenters.noise import StackNoise
 from diffseg.segmenters.readout import Readout
-from diffseg.segmenters.source import Drawn, Slab
+from diffseg.segmenters.source import Drawn, Slab, Step
 
 Finish = Callable[[Tensor, Tensor], Tensor]
 """What becomes of each channel's probabilities (M, C, n, Y, X) at a chain's end.
@@ -179,7 +179,7 @@ def whole_members(drawn: Iterable[Drawn]) -> Iterator[NDArray[np.float32]]:
 
 def _last(
     readout: Readout, steps: int, denoiser: Denoiser, noise: Noise
-) -> Generator[None, None, tuple[Tensor, Tensor]]:
+) -> Generator[Step | None, None, tuple[Tensor, Tensor]]:
     """The mask at the end of a chain, and what the last output held beside it.
 
     The mask is (M, C, Z, Y, X), in the mask's range.
@@ -194,7 +194,10 @@ def _last(
         return promise
 
     last: tuple[Tensor, Tensor] | None = None
-    for estimate in chain(readout.sampling, readout.schedule, steps, promised, noise):
+    estimates = chain(readout.sampling, readout.schedule, steps, promised, noise)
+    for done, estimate in enumerate(estimates):
+        if steps > 1:
+            yield Step(done, steps)
         x, t, promise = asked.pop()
         output = yield from denoiser.evaluate(x, t)
         promise.copy_(readout.estimate(output, x, t))

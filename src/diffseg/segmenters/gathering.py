@@ -16,7 +16,7 @@ from diffseg.progress import Progress
 from diffseg.segmenters.composing import in_values, joined
 from diffseg.segmenters.intensity import Floats
 from diffseg.segmenters.preparation import Frame, Prepared, part_of, restore
-from diffseg.segmenters.source import Slab
+from diffseg.segmenters.source import Slab, Step
 
 # Seconds between two previews, at least; and at most this share of the time goes
 # into them.
@@ -51,6 +51,8 @@ class Gathering:
         self._planes = range(0)  # of the slabs at hand
         self._part: Frame | None = None
         self._accumulator: Accumulator | None = None
+        self._step: Step | None = None
+        self._reached = 0.0
 
     @property
     def units(self) -> int:
@@ -65,6 +67,24 @@ class Gathering:
         here = len(self._planes) * (self._accumulator or _NOTHING).members
         per_member = self.units // self._expected.members
         return (before + here) * per_member // total
+
+    def note(self, step: Step) -> None:
+        """Take note of how far the chain of the next members is."""
+        each = self.units / self._expected.members / int(self._image.shape[1])
+        self._step = step
+        self._reached = self.done + step.share * len(step.planes) * each
+
+    @property
+    def under_way(self) -> float:
+        """How much has been done of units that have not come."""
+        return max(0.0, self._reached - self.done)
+
+    @property
+    def told(self) -> str:
+        """What is under way, in words; "" where nothing is known of it."""
+        if self._step is None:
+            return ""
+        return self._step.told(self._expected.members, int(self._image.shape[1]))
 
     @property
     def settled(self) -> bool:
@@ -147,6 +167,8 @@ class Gathering:
             progress.done,
             progress.total,
             progress.message,
+            progress.under_way,
+            progress.detail,
             region=self._part.region,
             mask=in_values(classes, table),
             uncertainty=_in_bytes(uncertainty),

@@ -35,7 +35,7 @@ from diffseg.segmenters.means import (
 from diffseg.segmenters.members import BLOCK_VOXELS, blocks, flipped
 from diffseg.segmenters.noise import StackNoise
 from diffseg.segmenters.readout import Readout
-from diffseg.segmenters.source import MEMORY, Drawn, Slab
+from diffseg.segmenters.source import MEMORY, Drawn, Slab, Step, told_whose
 
 _LOG = logging.getLogger(__name__)
 
@@ -93,9 +93,9 @@ class LatentMembers:
                 trouble = None
                 try:
                     wanted = (done, members, steps)
-                    for slab in self._group(image, planes, wanted, noise):
-                        yield slab
-                        done += slab is not None
+                    for piece in self._group(image, planes, wanted, noise):
+                        yield piece
+                        done += isinstance(piece, Slab)
                 except (RuntimeError, MemoryError) as error:
                     if not exhausted(error):
                         raise
@@ -111,7 +111,7 @@ class LatentMembers:
         planes: range,
         wanted: tuple[int, int, int],
         noise: StackNoise,
-    ) -> Iterator[Slab | None]:
+    ) -> Iterator[Slab | Step | None]:
         """Draw the next members that are computed together, one flip's after another's.
 
         `wanted` are the first member, the number of all, and the steps.
@@ -129,7 +129,8 @@ class LatentMembers:
             slices = self._seen(image, planes, flip)
             on = planes[::-1] if 0 in flip else planes
             chained = partial(noise, mine, planes=on)
-            answers = yield from _last(self._readout, steps, slices, chained)
+            work = _last(self._readout, steps, slices, chained)
+            answers = yield from told_whose(work, mine, len(drawn), planes)
             for member, one in zip(mine, answers.numpy(), strict=True):
                 drawn[member] = flipped(one, flip)
         for member in range(first, stop):
@@ -192,7 +193,10 @@ def _last(
         return torch.empty_like(x)
 
     estimate: Tensor | None = None
-    for estimate in chain(readout.sampling, readout.schedule, steps, promised, noise):
+    estimates = chain(readout.sampling, readout.schedule, steps, promised, noise)
+    for done, estimate in enumerate(estimates):
+        if steps > 1:
+            yield Step(done, steps)
         x0 = yield from slices.x0(*asked.pop(), readout)
         estimate.copy_(x0)
     assert estimate is not None

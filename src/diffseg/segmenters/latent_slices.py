@@ -111,7 +111,7 @@ class LatentSlices:
             # In full precision: at the noisiest levels eps is divided by very little.
             raw = readout.read(answer).cpu()
             out[part] = readout.estimate(raw, flat[part], t[part])
-            yield
+            yield None
         return out.reshape(members, planes, *out.shape[1:]).movedim(1, 2)
 
     def decoded(self, clean: Tensor, readout: Readout) -> Evaluation:
@@ -122,7 +122,7 @@ class LatentSlices:
         for part in self._batches(len(flat), self._fewer):
             shares = self._network.decode(self._placed(flat[part]))
             parts.append(readout.completed(shares.float().cpu()))
-            yield
+            yield None
         y, x = self._sizes
         out = torch.cat(parts)[..., :y, :x]
         return out.reshape(members, planes, *out.shape[1:]).movedim(1, 2)
@@ -147,7 +147,7 @@ class LatentSlices:
                     self._images[part], (0, x, 0, y), mode="replicate"
                 )
                 parts.append(self._network.encode(self._placed(images)))
-                yield
+                yield None
             self._latents = torch.cat(parts)
         return self._latents
 

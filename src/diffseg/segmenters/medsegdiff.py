@@ -63,12 +63,19 @@ class MedSegDiff(NetworkSegmenter):
     def _check_size(self) -> None:
         """Refuse images of a size that the first form's filters are not made for."""
         side = getattr(self.network, "image_size", None)
-        preparation = self.card.preparation
-        if side is not None and preparation.size != (side, side):
-            raise UserError(
-                f"model {self.card.id}: its network is made for {side} x {side} "
-                f"pixels: its card's preparation must have size {side}, {side}"
-            )
+        if side is None:
+            return
+        square, preparation = (side, side), self.card.preparation
+        size, tile = preparation.size, preparation.tile
+        if size == square or (
+            size is not None and min(size) >= side and tile == square
+        ):
+            return
+        raise UserError(
+            f"model {self.card.id}: its network is made for {side} x {side} "
+            f"pixels: its card's preparation must have size {side}, {side}, or a "
+            "larger one and tiles of that size"
+        )
 
 
 class WithCalibration(nn.Module):

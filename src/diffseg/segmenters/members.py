@@ -25,7 +25,7 @@ from diffseg.segmenters.means import (
     release,
     smaller,
 )
-from diffseg.segmenters.source import MEMORY, Slab
+from diffseg.segmenters.source import MEMORY, Slab, Step, told_whose
 
 _LOG = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Members:
 
     def draw(
         self, image: NDArray[np.float32], members: int, answer: Answer
-    ) -> Iterator[Slab | Progress | None]:
+    ) -> Iterator[Slab | Step | Progress | None]:
         """Draw `members` for an image (C, Z, Y, X); see `MemberSource`.
 
         Member m sees the image flipped by the card's m-th test-time flip, in turn.
@@ -112,7 +112,7 @@ class Members:
                 try:
                     for piece in self._group(image, planes, done, members, answer):
                         yield piece
-                        done += piece is not None
+                        done += isinstance(piece, Slab)
                 except (RuntimeError, MemoryError) as error:
                     if not exhausted(error):
                         raise
@@ -129,7 +129,7 @@ class Members:
         first: int,
         members: int,
         answer: Answer,
-    ) -> Iterator[Slab | None]:
+    ) -> Iterator[Slab | Step | None]:
         """Draw the next members that are computed together, and yield them."""
         flips = self._preparation.flips
         most = self._together(image.shape[1:], planes)
@@ -145,7 +145,8 @@ class Members:
                 continue
             denoiser = self._denoiser(image, planes, flip)
             on = planes[::-1] if 0 in flip else planes
-            answers = yield from _computed(answer, denoiser, mine, on)
+            work = _computed(answer, denoiser, mine, on)
+            answers = yield from told_whose(work, mine, len(drawn), planes)
             for member, one in zip(mine, answers.numpy(), strict=True):
                 drawn[member] = flipped(one, flip)
             while waiting in drawn:

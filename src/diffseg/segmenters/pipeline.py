@@ -20,7 +20,7 @@ from diffseg.segmenters.composing import Answer, compose, in_values, on_grid
 from diffseg.segmenters.gathering import Expected, Gathering, Pace, units_of
 from diffseg.segmenters.preparation import Frame, Prepared, frame_of, prepare
 from diffseg.segmenters.regions import Place, places
-from diffseg.segmenters.source import MEMORY, MemberSource, Slab
+from diffseg.segmenters.source import MEMORY, MemberSource, Slab, Step
 
 _END = object()
 
@@ -88,8 +88,9 @@ class _Tour:
     total: int
     done: int = 0
 
-    def progress(self, place: Place, here: int) -> Progress:
-        return Progress("sample", self.done + here, self.total, place.name)
+    def progress(self, place: Place, here: Gathering) -> Progress:
+        done, beyond = self.done + here.done, here.under_way
+        return Progress("sample", done, self.total, place.name, beyond, here.told)
 
     def note(self, progress: Progress) -> None:
         if progress.stage == MEMORY:
@@ -152,7 +153,6 @@ def iter_propose_with(
         with clock.stage("prepare"):
             prepared = _prepared(tour.plan, place, voxels)
         tour.warnings += prepared.warnings
-        yield tour.progress(place, 0)
         summary = yield from _sampled(tour, place, prepared, draw)
         answers.append(Answer(place, summary))
     with clock.stage("sample"):
@@ -202,6 +202,7 @@ def _sampled(
     plan, clock, pace = tour.plan, tour.clock, Pace()
     expected = Expected(plan.card, prepared, plan.members, plan.absent)
     gathering = Gathering(expected)
+    yield tour.progress(place, gathering)
     seed = seed_of(plan.request.seed, place)
     drawn = draw(prepared.image, members=plan.members, steps=plan.steps, seed=seed)
     try:
@@ -212,7 +213,9 @@ def _sampled(
                     break
                 if isinstance(piece, np.ndarray | Slab):
                     gathering.add(piece)
-            progress = tour.progress(place, gathering.done)
+                elif isinstance(piece, Step):
+                    gathering.note(piece)
+            progress = tour.progress(place, gathering)
             if isinstance(piece, Progress):
                 tour.note(piece)
                 progress = replace(progress, stage=piece.stage, message=piece.message)

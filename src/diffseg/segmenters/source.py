@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from diffseg.progress import Progress
+from diffseg.progress import Progress, Result
 from diffseg.segmenters.intensity import Floats
 
 # Stage of a `Progress` that tells of exhausted memory; it becomes a warning.
@@ -34,7 +34,79 @@ class Slab:
         return self.start + int(self.probability.shape[1])
 
 
-Drawn = Floats | Slab | Progress | None
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A chain of several steps is at one of them.
+
+    Parameters
+    ----------
+    done, total : int
+        Steps of the chain, and how many are behind it.
+    members : tuple of int
+        Whose chain it is, by their index; they are drawn together.
+    ready : int
+        Members of the same planes that are drawn, but not yielded yet.
+    planes : range
+        Which planes of the image.
+    """
+
+    done: int
+    total: int
+    members: tuple[int, ...] = ()
+    ready: int = 0
+    planes: range = range(0)
+
+    @property
+    def share(self) -> float:
+        """How much is done of what is not yielded yet, in members of these planes."""
+        return self.ready + len(self.members) * self.done / self.total
+
+    def told(self, members: int, planes: int) -> str:
+        """Say it in words, of an image of so many planes and so many members."""
+        words = [f"step {self.done + 1} of {self.total}"]
+        if members > 1:
+            drawn = [member + 1 for member in self.members]
+            words.append(f"{_counted('member', drawn)} of {members}")
+        if len(self.planes) != planes:
+            seen = range(self.planes.start + 1, self.planes.stop + 1)
+            words.append(f"{_counted('slice', seen)} of {planes}")
+        return ", ".join(words)
+
+
+def _counted(what: str, numbers: Sequence[int]) -> str:
+    """Say which: "member 2", "members 1 to 5", or "3 members" with gaps."""
+    first, last, count = numbers[0], numbers[-1], len(numbers)
+    if count == 1:
+        return f"{what} {first}"
+    if last - first + 1 == count:
+        return f"{what}s {first} to {last}"
+    return f"{count} {what}s"
+
+
+def told_whose(
+    work: Generator[Step | None, None, Result],
+    members: Sequence[int],
+    ready: int,
+    planes: range,
+) -> Generator[Step | None, None, Result]:
+    """Carry `work` on, and say with every `Step` of it whose it is."""
+    try:
+        while True:
+            try:
+                piece = next(work)
+            except StopIteration as stop:
+                result: Result = stop.value
+                return result
+            if piece is not None:
+                piece = replace(
+                    piece, members=tuple(members), ready=ready, planes=planes
+                )
+            yield piece
+    finally:
+        work.close()
+
+
+Drawn = Floats | Slab | Step | Progress | None
 """What a source yields; see `MemberSource`."""
 
 
@@ -50,6 +122,7 @@ class MemberSource(Protocol):
 
         - None, a sign of life: nothing is finished, but here the work can be
           cancelled. Best after every evaluation of a network;
+        - a `Step` of a chain, before it begins: it moves the progress on;
         - a `Progress` that is worth a word; of stage ``memory`` it becomes a
           warning of the proposal;
         - `Slab` in place of whole members: the first planes of all members, then
