@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from diffseg.diffusion import generator
 from diffseg.errors import UserError
-from diffseg.networks import fast_layout
+from diffseg.networks import training_layout
+from diffseg_training.allocation import keep_freed_memory
 from diffseg_training.loader import Loader, default_workers
 from diffseg_training.machines import all_of
 from diffseg_training.optimisation import learning_rate, make_optimiser
@@ -67,7 +68,10 @@ class Descent:
             step.network = synchronise_batch_norm(step.network, str(self.device))
         if options.float32_below:
             keep_float32(step.network, options.float32_below)
-        step.to(self.device)
+        layout = training_layout(len(recipe.patch), str(self.device))
+        step.to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.optimiser = make_optimiser(options, step.trained(), str(self.device))
         self.average = EMAModel(
             step.averaged(),
@@ -165,7 +169,7 @@ class Descent:
             image, classes = image.pin_memory(), classes.pin_memory()
         image = image.to(
             self.device,
-            memory_format=fast_layout(image.ndim - 2),
+            memory_format=training_layout(image.ndim - 2, str(self.device)),
             non_blocking=True,
         )
         sources = [self.draws.noise(at) for at in block]

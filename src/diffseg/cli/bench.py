@@ -1,4 +1,4 @@
-"""``diffseg bench``: time and memory of the main job and of the window."""
+"""``diffseg bench``: time and memory of the main job, of the window, of training."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import platform
 from enum import StrEnum
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,6 +29,7 @@ class Part(StrEnum):
     ALL = "all"
     MAIN = "main"
     WINDOW = "window"
+    TRAINING = "training"
 
 
 def bench(
@@ -38,11 +40,15 @@ def bench(
         str, typer.Option(envvar="DIFFSEG_DEVICE", help="auto, cpu, cuda or mps.")
     ] = "auto",
     only: Annotated[
-        Part, typer.Option(help="Only the main job, or only the window.")
+        Part, typer.Option(help="Only the main job, the window, or training.")
     ] = Part.ALL,
+    reference: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Training beside the public EnsemDiff code."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure time and memory of the main job and the window, on this machine.
+    """Measure time and memory of the main job, the window and training, here.
 
     Give it the machine alone: other work on the same cores changes every ratio.
     A limit that is broken is said in the table; it is not an error.
@@ -53,10 +59,12 @@ def bench(
 
     about = host(model, device)
     rows: list[Row] = []
-    if only is not Part.WINDOW:
+    if only in (Part.ALL, Part.MAIN):
         rows += follow(iter_bench(model, device))
-    if only is not Part.MAIN:
+    if only in (Part.ALL, Part.WINDOW):
         rows += follow(iter_window(model, device))
+    if only in (Part.ALL, Part.TRAINING):
+        rows += follow(iter_training(model, device, reference))
     about["rows"] = [row.as_dict() for row in rows]
     emit(about, json, lambda: table(rows, _host_in_words(about)))
 
@@ -122,11 +130,30 @@ def iter_window(model: str, device: str) -> Work[list[Row]]:
         return [Row(what="window", skipped=why)]
     rows: list[Row] = []
     for entry in entry_points(group=GROUP):
+        if entry.name == Part.TRAINING.value:
+            continue
         yield Progress("measure", message=entry.name)
         try:
             rows += entry.load()(model, device)
         except UserError as error:
             rows.append(Row(what=entry.name, skipped=f"{error}."))
+    return rows
+
+
+def iter_training(model: str, device: str, reference: Path | None) -> Work[list[Row]]:
+    """Measure what is registered as training, beside the public code where it is.
+
+    Raises
+    ------
+    UserError
+        `reference` is no checkout of that code.
+    DiffsegError
+        It could not be measured.
+    """
+    rows: list[Row] = []
+    for entry in entry_points(group=GROUP, name=Part.TRAINING.value):
+        yield Progress("measure", message=entry.name)
+        rows += entry.load()(model, device, reference)
     return rows
 
 

@@ -44,4 +44,16 @@ def fast_layout(dims: int) -> torch.memory_format:
     return torch.channels_last_3d if dims == 3 else torch.channels_last
 
 
-__all__ = ["build_network", "fast_layout"]
+def training_layout(dims: int, device: str) -> torch.memory_format:
+    """Memory format in which networks over 2 or 3 dimensions learn fastest.
+
+    That of `fast_layout`, but for planes on a CPU: there torch's gradient of a group
+    normalisation takes ten times as long with channels last, and that of a
+    convolution's weights longer by a third.
+    """
+    if dims == 2 and device.split(":")[0] == "cpu":
+        return torch.contiguous_format
+    return fast_layout(dims)
+
+
+__all__ = ["build_network", "fast_layout", "training_layout"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,6 +24,17 @@ def zero(module: _Module) -> _Module:
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module
+
+
+class Silu(nn.Module):
+    """``x * sigmoid(x)``, in the memory of `x` where no gradient is asked for.
+
+    With a gradient that would copy `x` first, which takes longer than new memory.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape, to the same."""
+        return functional.silu(x, inplace=not torch.is_grad_enabled())
 
 
 class Stage(nn.Sequential):
@@ -57,7 +69,7 @@ class Residual(nn.Module):
         self.film = film
         self.in_layers = nn.Sequential(
             nn.GroupNorm(GROUPS, cin),
-            nn.SiLU(inplace=True),
+            Silu(),
             conv(cin, cout, 3, padding=1),
         )
         self.resample = _resample(dims, cin, resampling)
@@ -66,7 +78,7 @@ class Residual(nn.Module):
         )
         self.out_layers = nn.Sequential(
             nn.GroupNorm(GROUPS, cout),
-            nn.SiLU(inplace=True),
+            Silu(),
             nn.Dropout(dropout),
             zero(conv(cout, cout, 3, padding=1)),
         )
@@ -138,8 +150,36 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, *S) to (B, C, 2 * *S)."""
-        doubled: Tensor = self.conv(functional.interpolate(x, scale_factor=2.0))
-        return doubled
+        if isinstance(self.conv, nn.Identity) or x.device.type != "cpu":
+            doubled: Tensor = self.conv(functional.interpolate(x, scale_factor=2.0))
+            return doubled
+        return doubled_convolution(x, self.conv.weight, self.conv.bias)
+
+
+def doubled_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Repeat each voxel and convolve, 3-wide, in one transposed convolution.
+
+    Of the three taps along an axis two always meet the same voxel: added up
+    beforehand, they take 4 / 9 of the multiplications over 2 dimensions and 8 / 27
+    over 3. The answer is the same but for rounding.
+
+    Parameters
+    ----------
+    x : (B, C, *S) Tensor
+    weight : (C', C, 3, 3[, 3]) Tensor
+    bias : (C',) Tensor, optional
+
+    Returns
+    -------
+    (B, C', *(2 S)) Tensor
+    """
+    kernel = weight.transpose(0, 1)
+    for axis in range(2, kernel.ndim):
+        one, two, three = kernel.tensor_split(3, axis)
+        kernel = torch.cat([three, two + three, one + two, one], axis)
+    transposed = {4: functional.conv_transpose2d, 5: functional.conv_transpose3d}
+    doubled: Tensor = transposed[x.ndim](x, kernel, bias, stride=2, padding=1)
+    return doubled
 
 
 def _resample(dims: int, channels: int, resampling: Resampling) -> nn.Module | None:

@@ -21,6 +21,7 @@ from diffseg.networks.guided_blocks import (
     Attention,
     Downsample,
     Residual,
+    Silu,
     Stage,
     Upsample,
     zero,
@@ -100,7 +101,7 @@ class GuidedBody(nn.Module):
         self._ascend(widths, blocks, kept)
         self.out = nn.Sequential(
             nn.GroupNorm(GROUPS, widths[0]),
-            nn.SiLU(inplace=True),
+            Silu(),
             zero(CONV[dims](widths[0], out_channels, 3, padding=1)),
         )
 
