@@ -13,6 +13,7 @@ from diffseg.models.teachers import Teacher
 from diffseg.networks import build_network
 from diffseg_training.objectives import Batch, autoencoder, latent, teacher
 from diffseg_training.objectives.latent_alignment import Alignment, alignment_of
+from diffseg_training.recipe_parts import Optimiser
 from diffseg_training.settings.autoencoder import Settings as AutoencoderSettings
 from diffseg_training.settings.latent import Settings
 from diffseg_training.settings.teacher import Settings as TeacherSettings
@@ -65,6 +66,7 @@ def recipe(
             prediction=prediction, schedule=schedule, betas=betas, clip=False
         ),
         objective=Settings(**settings),
+        optimiser=Optimiser(batch=4),
     )
 
 
@@ -205,16 +207,16 @@ def test_a_step_is_the_mean_of_its_samples_and_follows_from_their_sources():
 @pytest.mark.parametrize("per_batch", [False, True])
 @pytest.mark.parametrize("count", [2, 4])
 def test_the_alignments_weight(per_batch, count):
-    """The public code's 1.0 at a batch of 4 is 0.25."""
+    """The public code's 1.0 at a batch of 4 is 0.25, however a step is shared out."""
     net = build()
     loss = aligned(net, alignment=1.0, per_batch=per_batch)
     total, terms = loss(net, batch(count))
-    weight = 1 / count if per_batch else 1.0
+    weight = 1 / 4 if per_batch else 1.0
     expected = terms["prediction"] - weight * terms["cosine"]
     assert float(total.detach()) == pytest.approx(expected, abs=1e-6)
     assert abs(terms["cosine"]) > 1e-3
     clean = aligned(net, alignment=0.25)
-    assert clean.weight(4) == loss.weight(4) * (1.0 if per_batch else 0.25)
+    assert clean.weight == loss.weight * (1.0 if per_batch else 0.25)
     assert Settings().alignment == 0.25
 
 

@@ -18,6 +18,7 @@ from diffseg.diffusion.variational import (
     variational_bits,
 )
 from diffseg.errors import UserError
+from diffseg.networks import build_network
 from diffseg_training.objectives import Batch, make_loss
 from diffseg_training.objectives.terms import (
     coded_mask,
@@ -455,15 +456,14 @@ def test_one_foreground_channel_is_softmax_with_a_background_of_zero():
     torch.testing.assert_close(foreground_loss(logits, classes, Weights()), expected)
 
 
-def test_dice_is_pooled_over_the_answers_to_one_image_alone():
+def test_dice_is_pooled_over_the_batch():
     sure = lambda masks: torch.log(masks + 1e-9)  # noqa: E731
-    reference = one_hot(torch.tensor([[[1, 1, 0, 0]], [[1, 1, 0, 0]]]), 2)
-    wrong = reference.clone()
-    wrong[1] = wrong[1].flip(0)  # the second answer is all wrong
-    # One by one: 0 and 1 - 1/5. Pooled: overlap 2, sizes 8, smoothed by 1.
-    assert float(dice_loss(sure(wrong), reference)) == pytest.approx(0.4, abs=1e-4)
-    pooled = float(dice_loss(sure(wrong), reference, 2))
-    assert pooled == pytest.approx(1 - 5 / 9, abs=1e-4)
+    # The class is absent from the second patch, and a little of it is found there.
+    reference = one_hot(torch.tensor([[[1, 1, 0, 0]], [[0, 0, 0, 0]]]), 2)
+    found = one_hot(torch.tensor([[[1, 1, 0, 0]], [[1, 0, 0, 0]]]), 2)
+    # One by one: 0 and 1 - 1/2. Pooled: overlap 2, sizes 5, smoothed by 1.
+    pooled = float(dice_loss(sure(found), reference))
+    assert pooled == pytest.approx(1 - 5 / 6, abs=1e-4)
 
 
 def test_the_learned_variance_is_ignored_and_the_calibration_taught():
@@ -522,6 +522,13 @@ def test_an_objective_says_which_prediction_it_teaches(name, prediction, message
     with pytest.raises(UserError, match=message) as caught:
         make_loss(recipe({"name": name}, prediction), Toy())
     assert "\n" not in str(caught.value)
+
+
+def test_recycling_noises_the_range_that_its_card_names():
+    given = load_recipe("hippocampus-mri", ["sampling.mask_range=[0, 1]"])
+    config = dict(given.network)
+    with pytest.raises(UserError, match=r"leave out sampling\.mask_range"):
+        make_loss(given, build_network(config.pop("name"), **config))
 
 
 @pytest.mark.parametrize(

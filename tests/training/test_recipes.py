@@ -164,6 +164,16 @@ def test_small_recipes_are_one_configuration(every):
 
 
 @pytest.mark.slow
+def test_test_time_flips_are_flips_that_were_learnt(every):
+    # A patch of a 2D network has axes y, x; what is flipped in use has z, y, x.
+    for name, recipe in every.items():
+        first = 3 - len(recipe.patch)
+        learnt = {axis + first for axis in recipe.augmentation.flip_axes}
+        flipped = {axis for flip in recipe.preparation.flips for axis in flip}
+        assert flipped <= learnt, name
+        assert len({*recipe.preparation.flips}) == len(recipe.preparation.flips)
+
+
 @pytest.mark.parametrize("method", [*METHODS, *REFERENCES])
 def test_small_networks_fit_into_ten_megabytes(method, every):
     recipe = every[f"hippocampus-{method}"]
@@ -200,6 +210,9 @@ def test_published_numbers_stand_in_the_recipes(every):
         100, 100, "fixed_large",
     )  # fmt: skip
     assert (segdiff.mask_range, segdiff.clip, segdiff.members) == ((-1, 1), False, 25)
+    for name in ("isic16-ensemdiff", "isic16-medsegdiff"):  # are shown as they are
+        changes = every[name].augmentation.model_dump(exclude={"outside"})
+        assert not any(changes.values()), name
     twin = every["monuseg-segdiff-feedforward"]
     assert (twin.optimiser.kind, twin.optimiser.learning_rate) == ("adam", 1e-5)
     assert every["isic16-medsegdiff"].objective.calibration == 10

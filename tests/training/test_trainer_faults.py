@@ -11,12 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from diffseg.domain import Label, LabelTable
 from diffseg.errors import UserError
 from diffseg.progress import run
 from diffseg_training import memory, state
 from diffseg_training.lock import alone_in
 from diffseg_training.machines import make_accelerator
+from diffseg_training.run import draft_card
 from diffseg_training.training_set import Example
+from diffseg_training.validation import check_network
 
 spec = spec_from_file_location("tiny_run", Path(__file__).with_name("tiny_run.py"))
 tiny_run = module_from_spec(spec)
@@ -165,6 +168,17 @@ def test_memory_is_predicted_from_a_step(tmp_path):
 def test_what_the_machine_cannot_do_is_told(tmp_path, override, message):
     with pytest.raises(UserError, match=message):
         make_accelerator(tiny_recipe(2, override), "cpu", tmp_path)
+
+
+def test_a_network_that_cannot_be_used_is_refused_before_its_first_step(tmp_path):
+    given = tiny_recipe(4)
+    two = LabelTable(labels=(Label(name="a", value=1), Label(name="b", value=2)))
+    card = draft_card(given, two)
+    work = tiny_train(
+        given, tmp_path, check=lambda network: check_network(network, card, "cpu")
+    )
+    assert "its network has 1 mask channels" in refused(work)
+    assert not (tmp_path / "log.jsonl").exists()
 
 
 def test_an_unknown_tracker_is_told(tmp_path):

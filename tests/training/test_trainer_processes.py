@@ -35,10 +35,15 @@ def told(out):
     return [{k: v for k, v in row.items() if k not in TIMING} for row in rows]
 
 
+# Dice is no mean over samples: its sums are over the whole batch.
+FEEDFORWARD = ("objective={name: feedforward}", "sampling.prediction=classes")
+
+
 @pytest.mark.slow
-def test_two_processes_give_the_losses_of_one_at_the_same_batch(tmp_path):
+@pytest.mark.parametrize("more", [(), FEEDFORWARD], ids=["denoising", "feedforward"])
+def test_two_processes_give_the_losses_of_one_at_the_same_batch(more, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    run(tiny_train(tiny_recipe(10), one))
+    run(tiny_train(tiny_recipe(10, *more), one))
     launcher = Path(sys.executable).with_name("accelerate")
     command = [launcher, "launch", "--multi_gpu", "--num_processes", "2"]
     command += ["--num_machines", "1", "--mixed_precision", "no"]
@@ -46,7 +51,7 @@ def test_two_processes_give_the_losses_of_one_at_the_same_batch(tmp_path):
     # One thread each, and on processors even where there is a GPU.
     env = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*map(str, command), str(SCRIPT), str(two), "10"],
+        [*map(str, command), str(SCRIPT), str(two), "10", *more],
         env=env,
         capture_output=True,
         text=True,

@@ -23,7 +23,11 @@ class Augmentation(Part):
     scale: float = Field(0.15, ge=0, lt=1, title="Largest change of scale, a share")
     shift: float = Field(4.0, ge=0, title="Largest shift, voxels")
     elastic: float = Field(2.0, ge=0, title="Elastic displacement, SD in voxels")
-    flip_axes: tuple[int, ...] = Field((), title="Axes flipped half of the time")
+    flip_axes: tuple[int, ...] = Field(
+        (),
+        title="Axes flipped half of the time",
+        description="Of the patch: of (z, y, x), or (y, x)",
+    )
     gamma: float = Field(0.3, ge=0, title="Largest |log gamma|")
     contrast: float = Field(0.25, ge=0, lt=1, title="Largest change of contrast")
     colour: float = Field(
@@ -98,7 +102,9 @@ class Optimiser(Part):
     clip: float = Field(1.0, gt=0, title="Largest gradient norm")
     ema: float = Field(0.998, ge=0, lt=1, title="Decay of the averaged weights")
     ema_warmup: bool = Field(
-        True, title="Shorter average at first", description="1 - (1 + step) ** -0.75"
+        True,
+        title="Faster growth of the average's decay, up to `ema`",
+        description="1 - (1 + step) ** -0.75; else (1 + step) / (10 + step)",
     )
     precision: Precision = Field(
         "auto",

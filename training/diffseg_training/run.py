@@ -30,7 +30,7 @@ from diffseg_training.parts import save_part
 from diffseg_training.recipe import Recipe, load_recipe
 from diffseg_training.trainer import TrainingResult, iter_train
 from diffseg_training.training_set import AnyExample, prepare_examples
-from diffseg_training.validation import chosen_cases, dice_scores
+from diffseg_training.validation import check_network, chosen_cases, dice_scores
 
 
 def train_model(
@@ -88,15 +88,20 @@ def _train(
     def validate(network: nn.Module) -> Mapping[str, float]:
         return dice_scores(network, card, held_out, recipe.length, device)
 
+    def check(network: nn.Module) -> None:
+        check_network(network, card, device)
+
+    drawn = recipe.product == "model"
     return (
         yield from iter_train(
             recipe,
             train,
-            validate if recipe.product == "model" else None,
+            validate if drawn else None,
             out,
             device=device,
             resume=resume,
             held_out=held_out,
+            check=check if drawn else None,
         )
     )
 

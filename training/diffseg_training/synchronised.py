@@ -33,6 +33,29 @@ def mean_over_processes(x: Tensor) -> Tensor:
     return cast("Tensor", _Mean.apply(x))
 
 
+def sum_over_processes(x: Tensor) -> Tensor:
+    """Sum of `x` over processes, differentiable; `x` itself where nothing is learnt.
+
+    What is computed of it has the gradient that one process with the whole batch has,
+    once the gradients of all processes are averaged.
+    """
+    if not torch.is_grad_enabled() or not distributed.is_available():
+        return x  # on held-out cases, processes do not go in step
+    if not distributed.is_initialized():
+        return x
+    return mean_over_processes(x) * distributed.get_world_size()
+
+
+@torch.no_grad()
+def of_all_processes(x: Tensor) -> Tensor:
+    """The samples (B, ...) of all processes, equally many in each; no gradient."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return x
+    parts = [torch.empty_like(x) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(parts, x.contiguous())
+    return torch.cat(parts)
+
+
 class SynchronisedBatchNorm(_BatchNorm):
     """Batch normalisation over the samples of all processes, equally many in each.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from diffseg.networks import build_network, fast_layout
 from diffseg.progress import Progress, Work
@@ -35,6 +36,7 @@ def iter_train(
     device: str = "cpu",
     resume: bool = False,
     held_out: Sequence[AnyExample] = (),
+    check: Callable[[nn.Module], object] | None = None,
 ) -> Work[TrainingResult]:
     """Train a network by a recipe; the best weights on validation win.
 
@@ -58,6 +60,8 @@ def iter_train(
         Go on from the state in `out`.
     held_out : sequence of Example or StoredExample
         See `validate`.
+    check : callable, optional
+        Refuses a network that could be trained but not be used, by a `UserError`.
 
     Raises
     ------
@@ -70,6 +74,8 @@ def iter_train(
     accelerator = make_accelerator(recipe, device, out, recipe.trackers)
     torch.manual_seed(recipe.seed)
     step = make_step(recipe)
+    if check is not None:
+        check(step.network)
     pace = Pace(recipe.length)
     descent = Descent(recipe, step, draws, accelerator, pace)
     run = Sitting(recipe, descent, out)

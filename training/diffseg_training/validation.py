@@ -15,6 +15,7 @@ from diffseg.metrics import dice
 from diffseg.networks import fast_layout
 from diffseg.segmenters import Host
 from diffseg.segmenters.base import load_method
+from diffseg.segmenters.network import NetworkSegmenter
 from diffseg_training.augment import example
 from diffseg_training.machines import all_of, share_of
 from diffseg_training.recipe import Recipe
@@ -34,6 +35,19 @@ def chosen_cases(
     if most is None or len(examples) <= most:
         return examples
     return [examples[int(i)] for i in np.linspace(0, len(examples) - 1, most)]
+
+
+def check_network(network: nn.Module, card: ModelCard, device: str) -> None:
+    """Refuse a network that the card's method cannot use, before it is trained.
+
+    Raises
+    ------
+    UserError
+        It does not fit the card.
+    """
+    segmenter = load_method(card.method)(card, network, Host(device, 1))
+    if isinstance(segmenter, NetworkSegmenter):  # others check what they load
+        segmenter.source()
 
 
 def dice_scores(

@@ -94,7 +94,8 @@ class Preparation(_Frozen):
     flips: tuple[tuple[int, ...], ...] = Field(
         ((),),
         title="Test-time flips",
-        description="Spatial axes (0 = first) flipped for members in turn",
+        description="Axes of (z, y, x), of a 2D network too, flipped for members in "
+        "turn: 2 is x",
     )
 
     @model_validator(mode="after")

@@ -29,6 +29,7 @@ from diffseg_training.objectives.latent_parts import read_part
 from diffseg_training.objectives.terms import levels, normal, one_hot, sample_errors
 from diffseg_training.recipe import Recipe
 from diffseg_training.settings.latent import Settings
+from diffseg_training.synchronised import of_all_processes
 
 
 def make(recipe: Recipe, network: nn.Module) -> Loss:
@@ -70,7 +71,7 @@ class LatentLoss(nn.Module):
     Parameters
     ----------
     recipe : Recipe
-        Its sampling is read.
+        Its sampling and its batch are read.
     config : Settings
     alignment : Alignment, optional
         None: nothing is aligned.
@@ -87,6 +88,8 @@ class LatentLoss(nn.Module):
         super().__init__()
         sampling = recipe.sampling
         self.config, self.alignment = config, alignment
+        # Of all processes and parts, among which a step's images may be shared.
+        self.batch = recipe.optimiser.batch
         self.kind = _kind(recipe)
         self.schedule = noise_schedule(
             sampling.schedule, sampling.timesteps, sampling.betas
@@ -104,7 +107,7 @@ class LatentLoss(nn.Module):
         assert isinstance(network, LatentDiffusion)
         mask = foreground(batch.classes, network.classes)
         if network.scale_missing:
-            network.measure_scale(mask)
+            network.measure_scale(of_all_processes(mask))
         clean = network.encode_mask(mask).float()
         t = levels(0, self.schedule.timesteps, 1, batch.sources).to(clean.device)
         noise = normal(clean, batch.sources)
@@ -129,13 +132,14 @@ class LatentLoss(nn.Module):
             total = total + self.config.latent_x0 * own
             terms["latent_x0"] = float(own.detach())
         if tokens is not None:
-            total = total - self.weight(len(tokens)) * tokens.mean()
+            total = total - self.weight * tokens.mean()
             terms["cosine"] = float(tokens.mean().detach())
         return total, terms
 
-    def weight(self, batch: int) -> float:
-        """Weight of the alignment in a batch of that many images."""
-        return self.config.alignment / (batch if self.config.per_batch else 1)
+    @property
+    def weight(self) -> float:
+        """Weight of the alignment."""
+        return self.config.alignment / (self.batch if self.config.per_batch else 1)
 
 
 def _kind(recipe: Recipe) -> Prediction:

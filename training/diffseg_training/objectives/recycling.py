@@ -23,6 +23,7 @@ from diffseg.errors import UserError
 from diffseg.networks.compact_unet import CompactUNet
 from diffseg_training.objectives import Batch, Loss
 from diffseg_training.objectives.terms import (
+    NOISY_RANGE,
     as_noisy_range,
     levels,
     normal,
@@ -43,6 +44,11 @@ def make(recipe: Recipe, network: nn.Module) -> Loss:
         )
     assert isinstance(recipe.objective, Settings)
     sampling = recipe.sampling
+    if sampling.mask_range != NOISY_RANGE:
+        raise UserError(
+            f"objective recycling of recipe {recipe.name} noises masks of -1 and 1: "
+            f"leave out sampling.mask_range, which is {sampling.mask_range}"
+        )
     schedule = noise_schedule(sampling.schedule, sampling.timesteps, sampling.betas)
     return partial(loss, config=recipe.objective, schedule=schedule)
 
@@ -69,7 +75,7 @@ def loss(
     noisy = schedule.add_noise(x0, normal(x0, batch.sources), t)
     logits = net.denoise(noisy, t, features.expanded(first))
     classes = batch.classes.repeat_interleave(first, 0)
-    total = segmentation_loss(logits, classes, config, first)
+    total = segmentation_loss(logits, classes, config)
     terms = {"first": float(total.detach())}
 
     # 2. Recycled: re-noise the answer that pure noise gave.
@@ -80,7 +86,7 @@ def loss(
         noisy = schedule.add_noise(own, normal(own, batch.sources), t)
         logits = net.denoise(noisy, t, features.expanded(recycled))
         classes = batch.classes.repeat_interleave(recycled, 0)
-        again = segmentation_loss(logits, classes, config, recycled)
+        again = segmentation_loss(logits, classes, config)
         terms["recycled"] = float(again.detach())
         total = (first * total + recycled * again) / (first + recycled)
 

@@ -14,6 +14,7 @@ from diffseg.errors import UserError
 from diffseg.networks.compact_unet import ImageFeatures
 from diffseg.networks.conditioned import Conditioned, Features
 from diffseg_training.recipe import Recipe
+from diffseg_training.synchronised import sum_over_processes
 
 
 class Weights(Protocol):
@@ -48,39 +49,35 @@ def one_hot(classes: Tensor, count: int) -> Tensor:
     return functional.one_hot(classes, count).movedim(-1, 1).float()
 
 
-def soft_dice_loss(probability: Tensor, reference: Tensor, each: int = 1) -> Tensor:
-    """1 - soft Dice, mean over channels and images.
+def soft_dice_loss(probability: Tensor, reference: Tensor) -> Tensor:
+    """1 - soft Dice, mean over channels, pooled over the batch.
+
+    Pooling over the batch, that of all processes, keeps a class that is absent from
+    one patch from contributing a term that is all smoothing.
 
     Parameters
     ----------
-    probability, reference : (B * each, M, *S) Tensor
-        Of the foreground classes; the answers to one image stand side by side.
-    each : int
-        Answers to one image, which are pooled. Images are not: the loss is a mean
-        over them, so that it is the same however they are spread over processes.
+    probability, reference : (B, M, *S) Tensor
+        Of the foreground classes.
     """
-    apart = (-1, each, *reference.shape[1:])
-    probability, reference = probability.reshape(apart), reference.reshape(apart)
-    axes = (1, *range(3, probability.ndim))
-    overlap = (probability * reference).sum(axes)
-    size = (probability + reference).sum(axes)
+    axes = (0, *range(2, probability.ndim))
+    overlap = sum_over_processes((probability * reference).sum(axes))
+    size = sum_over_processes((probability + reference).sum(axes))
     return 1 - ((2 * overlap + 1.0) / (size + 1.0)).mean()
 
 
-def dice_loss(logits: Tensor, reference: Tensor, each: int = 1) -> Tensor:
-    """`soft_dice_loss` of the foreground classes, (B * each, K, *S) with background."""
-    return soft_dice_loss(logits.softmax(1)[:, 1:], reference[:, 1:], each)
+def dice_loss(logits: Tensor, reference: Tensor) -> Tensor:
+    """`soft_dice_loss` of the foreground classes of (B, K, *S), background first."""
+    return soft_dice_loss(logits.softmax(1)[:, 1:], reference[:, 1:])
 
 
-def segmentation_loss(
-    logits: Tensor, classes: Tensor, config: Weights, each: int = 1
-) -> Tensor:
-    """Cross-entropy and soft Dice of (B * each, K, *S) logits, in float32."""
+def segmentation_loss(logits: Tensor, classes: Tensor, config: Weights) -> Tensor:
+    """Cross-entropy and soft Dice of (B, K, *S) logits, in float32."""
     logits = logits.float()
     total = config.cross_entropy * functional.cross_entropy(logits, classes)
     if config.dice:
         reference = one_hot(classes, logits.shape[1])
-        total = total + config.dice * dice_loss(logits, reference, each)
+        total = total + config.dice * dice_loss(logits, reference)
     return total
 
 
@@ -124,6 +121,9 @@ def with_image_tower(
     deep = segmentation_loss(fine, classes, config)
     deep = deep + 0.5 * segmentation_loss(coarse, small, config)
     return total + config.deep * deep, {**terms, "deep": float(deep.detach())}
+
+
+NOISY_RANGE = (-1.0, 1.0)
 
 
 def as_noisy_range(probability: Tensor) -> Tensor:
