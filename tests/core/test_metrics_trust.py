@@ -14,6 +14,7 @@ from diffseg.metrics import (
     energy_distance,
     iou,
 )
+from diffseg.metrics.ranking import uncertainty_of
 
 # --- calibration, binary -----------------------------------------------------
 
@@ -140,6 +141,22 @@ def test_a_coarse_ranking_keeps_every_voxel():
     assert coarse.wrong.sum() == error.sum()
     assert coarse.auroc == pytest.approx(fine.auroc, abs=0.005)
     assert coarse.risk.aurc == pytest.approx(fine.risk.aurc, abs=0.002)
+
+
+def test_a_coarse_ranking_tells_doubts_apart_that_are_all_large():
+    rng = np.random.default_rng(0)
+    error = rng.random(20_000) < 0.3
+    doubt = np.clip(0.97 + 0.01 * rng.standard_normal(20_000) + 0.01 * error, 0, 1)
+    fine = ErrorRanking().add(doubt, error)
+    assert fine.auroc > 0.7
+    assert fine.coarse(512).auroc == pytest.approx(fine.auroc, abs=0.01)
+
+
+@pytest.mark.parametrize("bins", [2, 512, 2048, 2**16])
+def test_bins_lie_in_order_within_the_range(bins):
+    middles = uncertainty_of(np.arange(bins), bins)
+    assert (np.diff(middles) > 0).all()
+    assert 0 < middles[0] < middles[-1] < 1
 
 
 # --- raters ------------------------------------------------------------------

@@ -86,11 +86,17 @@ class ErrorRanking:
     def coarse(self, bins: int) -> ErrorRanking:
         """Sum neighbouring bins, so that a ranking of every case can be kept.
 
-        `bins` divides the number of bins at hand.
+        Half of them are for uncertainties above one half, where those of a model
+        that knows little lie close together.
+
+        Parameters
+        ----------
+        bins : int
+            How many are left, 2 to 2048.
         """
+        starts = _starts(bins)
         return ErrorRanking(
-            self.wrong.reshape(bins, -1).sum(axis=1),
-            self.right.reshape(bins, -1).sum(axis=1),
+            np.add.reduceat(self.wrong, starts), np.add.reduceat(self.right, starts)
         )
 
 
@@ -213,9 +219,21 @@ def aurc(wrong: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
 
 def uncertainty_of(bin_index: NDArray[np.intp], bins: int) -> NDArray[np.float64]:
     """Uncertainty in the middle of each bin, of `bins` bins in all."""
-    share = (bin_index + 0.5) / bins
+    edges = np.append(_starts(bins), BINS)
+    share = (edges[bin_index] + edges[bin_index + 1]) / 2 / BINS
     middle: NDArray[np.float64] = 10.0 ** ((share - 1) * DECADES)
     return middle
+
+
+def _starts(bins: int) -> NDArray[np.intp]:
+    """First fine bin of each coarse one; see `ErrorRanking.coarse`."""
+    if bins == BINS:
+        return np.arange(BINS)
+    low = bins // 2
+    half = BINS * (1 + np.log10(0.5) / DECADES)
+    below = np.linspace(0, half, low, endpoint=False)
+    above = np.linspace(half, BINS, bins - low, endpoint=False)
+    return np.concatenate([below, above]).astype(np.intp)
 
 
 def _defined(values: NDArray[np.float64]) -> float | None:
