@@ -51,13 +51,28 @@ def places(card: ModelCard, request: Request) -> Work[Looked]:
     """
     volume = request.volume
     if request.region is not None:
-        return (Place("region", request.region, "request"),), []
+        place = Place("region", request.region, "request")
+        return (place,), _magnified(card, request.region, volume.shape)
     everything = Place("image", whole(volume.shape), "whole image")
     if card.localisation is None or is_crop(
         volume.grid, card.localisation, card.preparation.orientation
     ):
         return (everything,), []
     return (yield from _registered(volume, card.localisation))
+
+
+def _magnified(card: ModelCard, region: Region, shape: Sequence[int]) -> list[str]:
+    """A doubt where a model of a fixed size sees less of a slice than it learnt on."""
+    if card.preparation.size is None:
+        return []
+    pairs = zip(region.ranges[1:], shape[1:], strict=True)
+    times = max(whole / (stop - start) for (start, stop), whole in pairs)
+    if times == 1:
+        return []
+    return [
+        f"the model learnt on whole slices, and sees the region alone: {times:.1f} "
+        "times as large as there"
+    ]
 
 
 def is_crop(grid: Grid, localisation: Localisation, orientation: str | None) -> bool:
