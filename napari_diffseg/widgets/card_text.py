@@ -19,8 +19,8 @@ def card_html(card: ModelCard, tint: str) -> str:
         f'<p style="color:{tint}">{escape(facts)}</p>',
         _section("Intended use", f"<p>{escape(card.intended_use)}</p>"),
         _section("Limits", _bullets(card.limits)),
-        _section("Trained on", f"<p>{escape(card.data)}</p>"),
-        _section("Measured quality", "".join(_quality(card)) or "<p>Not measured.</p>"),
+        _section("Trained on", f"<p>{escape(' '.join(_training(card)))}</p>"),
+        _section("Measured quality", "".join(_quality(card)) or _while_trained(card)),
         _section("Licence", f"<p>{escape(card.licence)}</p>"),
         _section("Weights", f"<p>SHA-256 {escape(card.sha256[:16])}…</p>"),
         f"<p><b>{escape(card.notice)}</b></p>",
@@ -35,6 +35,25 @@ def _section(title: str, body: str) -> str:
 def _bullets(lines: Iterable[str]) -> str:
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
     return f'<ul style="margin-left:-24px">{items}</ul>'
+
+
+def _training(card: ModelCard) -> Iterable[str]:
+    """What it learnt from, and how much of it."""
+    yield card.data
+    cases, steps = card.metrics.get("cases"), card.metrics.get("steps")
+    if cases and steps:
+        yield f"{cases['train']} cases to train, {steps} steps."
+
+
+def _while_trained(card: ModelCard) -> str:
+    """The only number there is before an evaluation."""
+    found = card.metrics.get("val_during_training") or {}
+    if "score" not in found:
+        return "<p>Not measured.</p>"
+    return (
+        f"<p>Not evaluated. While training, mean Dice {found['score']:.2f} on the "
+        "cases by which the weights were chosen.</p>"
+    )
 
 
 def _quality(card: ModelCard) -> Iterable[str]:

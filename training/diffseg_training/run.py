@@ -147,7 +147,7 @@ def _written(
     if recipe.product == "part":
         told = {"part": str(save_part(out / "part", recipe, result))}
     else:
-        card = _with_metrics(draft_card(recipe, dataset.labels), result)
+        card = _with_metrics(draft_card(recipe, dataset.labels), result, dataset)
         folder = save_model(out / "model", card, _weights(result))
         told = {"model": str(folder.path)}
     return {
@@ -197,8 +197,11 @@ def draft_card(recipe: Recipe, labels: LabelTable) -> ModelCard:
     )
 
 
-def _with_metrics(card: ModelCard, result: TrainingResult) -> ModelCard:
+def _with_metrics(
+    card: ModelCard, result: TrainingResult, dataset: Dataset
+) -> ModelCard:
     metrics = {
+        "cases": {name: len(dataset.split(name)) for name in ("train", "val")},
         "val_during_training": {k: round(v, 4) for k, v in result.best.items()},
         "steps": result.steps,
         "minutes": round(result.minutes, 1),
