@@ -245,7 +245,7 @@ def test_sizes_that_do_not_fit_are_continued_and_cut_again():
 
 
 def test_slices_are_finished_one_after_another_and_work_can_be_cancelled():
-    source = LatentMembers(Toy(), card(), "cpu", block_voxels=2 * 16 * 24)
+    source = LatentMembers(Toy(), card(), "cpu", block_voxels=3 * 2 * 16 * 24)
     pieces = list(source(image(), members=2, steps=3, seed=0))
     slabs = [(p.start, p.stop) for p in pieces if isinstance(p, Slab)]
     assert slabs == [(0, 2), (0, 2), (2, 4), (2, 4), (4, 5), (4, 5)]

@@ -19,6 +19,7 @@ from diffseg.segmenters import Host, Slab, iter_propose_with
 from diffseg.segmenters.drawing import Ensemble
 from diffseg.segmenters.feedforward import Flips
 from diffseg.segmenters.gathering import Pace
+from diffseg.segmenters.members import blocks
 from diffseg.segmenters.noise import StackNoise
 
 
@@ -34,7 +35,7 @@ def proposed(
 @pytest.mark.parametrize("dims", [2, 3])
 def test_the_last_previews_are_the_proposal(toys: Any, dims: int) -> None:
     for code in ("RAS", "PSL"):
-        seen, made = proposed(toys, dims, 250, code)
+        seen, made = proposed(toys, dims, 500, code)
         mask = np.full(made.mask.shape, 99, np.uint8)
         uncertainty = np.zeros(made.mask.shape, np.uint8)
         previews = [one for one in seen if isinstance(one, Preview)]
@@ -47,6 +48,15 @@ def test_the_last_previews_are_the_proposal(toys: Any, dims: int) -> None:
             assert len({one.region.ranges for one in previews}) == 5
         last = [one for one in seen if one.stage == "sample"][-1]
         assert last.done == last.total > 0
+
+
+def test_a_longer_chain_finishes_fewer_slices_together() -> None:
+    shape = (23, 64, 64)
+    assert blocks(shape, 2) == [range(23)]
+    chain = blocks(shape, 2, steps=25)
+    assert [len(one) for one in chain] == [7, 7, 7, 2]
+    assert [plane for one in chain for plane in one] == list(range(23))
+    assert blocks(shape, 3, steps=25) == [range(23)]
 
 
 def test_blocks_of_slices_change_nothing(toys: Any) -> None:

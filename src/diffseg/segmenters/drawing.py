@@ -132,7 +132,7 @@ class Ensemble:
                 shares = self._finish(shares, beside)
             return readout.completed(shares)
 
-        return self._members.draw(image, members, answer)
+        return self._members.draw(image, members, answer, steps)
 
 
 def draw_members(
@@ -163,7 +163,7 @@ def draw_members(
         card,
         device,
         batch_voxels=batch_voxels,
-        block_voxels=image.size,
+        block_voxels=image.size * steps,  # all planes in one
     )
     return whole_members(ensemble(image, members=members, steps=steps, seed=seed))
 

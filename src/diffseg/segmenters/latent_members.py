@@ -87,7 +87,7 @@ class LatentMembers:
         sizes = padded(image.shape[2:], network.multiple)
         plane = (network.latent_channels, *(n // network.factor for n in sizes))
         noise = StackNoise(seed, plane, self._card.sampling.slice_correlation)
-        for planes in blocks(image.shape[1:], 2, self._block_voxels):
+        for planes in blocks(image.shape[1:], 2, self._block_voxels, steps):
             done = 0
             while done < members:
                 trouble = None

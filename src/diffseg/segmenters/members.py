@@ -32,6 +32,9 @@ _LOG = logging.getLogger(__name__)
 # Voxels of the slices that a network over 2 dimensions finishes together: few, so
 # that slices appear one after another; enough to fill a batch with their members.
 BLOCK_VOXELS = 250_000
+# A chain of steps over a block takes as long as so many blocks: they are made smaller,
+# up to this, beyond which batches would be too small to be fast.
+_MOST_STEPS = 8
 
 Answer = Callable[[Denoiser, Sequence[int], range], Evaluation]
 """Probabilities (M, K, n, Y, X) of members, from planes of the image.
@@ -47,15 +50,18 @@ def flipped(array: NDArray[np.float32], axes: Sequence[int]) -> NDArray[np.float
     return np.flip(array, spatial).copy() if spatial else array
 
 
-def blocks(shape: Sequence[int], dims: int, voxels: int = BLOCK_VOXELS) -> list[range]:
+def blocks(
+    shape: Sequence[int], dims: int, voxels: int = BLOCK_VOXELS, steps: int = 1
+) -> list[range]:
     """Runs of planes (Z, Y, X) that are finished one after another.
 
-    A network over 3 dimensions has one; over 2, as many planes as make `voxels`.
+    A network over 3 dimensions has one; over 2, as many planes as make `voxels`, or
+    a share of them where members take several steps.
     """
     planes = shape[0]
     if dims == 3:
         return [range(planes)]
-    each = max(1, voxels // (shape[1] * shape[2]))
+    each = max(1, voxels // (min(steps, _MOST_STEPS) * shape[1] * shape[2]))
     return [range(a, min(a + each, planes)) for a in range(0, planes, each)]
 
 
@@ -98,14 +104,14 @@ class Members:
         self._busy: Denoiser | None = None
 
     def draw(
-        self, image: NDArray[np.float32], members: int, answer: Answer
+        self, image: NDArray[np.float32], members: int, answer: Answer, steps: int = 1
     ) -> Iterator[Slab | Step | Progress | None]:
         """Draw `members` for an image (C, Z, Y, X); see `MemberSource`.
 
         Member m sees the image flipped by the card's m-th test-time flip, in turn.
         """
         dims = self._network.dims
-        for planes in blocks(image.shape[1:], dims, self._block_voxels):
+        for planes in blocks(image.shape[1:], dims, self._block_voxels, steps):
             done = 0
             while done < members:
                 trouble = None

@@ -91,7 +91,7 @@ class NetworkSegmenter(ABC):
         self, image: NDArray[np.float32], *, members: int, steps: int, seed: int
     ) -> Iterator[NDArray[np.float32]]:
         """Whole members (K, Z, Y, X) of one prepared image (C, Z, Y, X), in turn."""
-        source = self.source(block_voxels=image.size)
+        source = self.source(block_voxels=image.size * steps)  # all planes in one
         return whole_members(source(image, members=members, steps=steps, seed=seed))
 
     def iter_propose(self, request: Request) -> Work[Proposal]:

@@ -93,7 +93,9 @@ def probe(segmenter: Segmenter, request: Request) -> Estimate:
         raise DiffsegError(f"method {card.method} does not say what it will take")
     members = request.members or card.sampling.members
     steps = request.steps or card.sampling.steps
-    works = [_work(segmenter, frame, members) for frame in _frames(segmenter, request)]
+    works = [
+        _work(segmenter, frame, members, steps) for frame in _frames(segmenter, request)
+    ]
     channels = len(card.preparation.channels) * (2 * card.preparation.context + 1)
     piece = Piece.probed(segmenter.probed, segmenter.device, works[0].tile,
                          works[0].batch, channels)  # fmt: skip
@@ -105,7 +107,7 @@ def probe(segmenter: Segmenter, request: Request) -> Estimate:
         masks = evaluations * work.tiles * piece.denoise_seconds(work.tile)
         seconds += encoding + masks + members * _restoring(segmenter, work.frame)
         seconds += _PREPARED_SECONDS * math.prod(work.frame.region.shape)
-    need = max(_memory(segmenter, piece, work, members, flips) for work in works)
+    need = max(_memory(segmenter, piece, work, steps, flips) for work in works)
     if segmenter.device == "cpu":
         need += _of_the_image(segmenter, request, members)
     free = free_memory(segmenter.device)
@@ -150,7 +152,7 @@ def _middle(
     return Region(*ranges)
 
 
-def _work(segmenter: NetworkSegmenter, frame: Frame, members: int) -> Work:
+def _work(segmenter: NetworkSegmenter, frame: Frame, members: int, steps: int) -> Work:
     network, preparation = segmenter.network, segmenter.card.preparation
     sizes = frame.shape if network.dims == 3 else frame.shape[1:]
     limit = padded(preparation.tile or sizes, network.multiple)
@@ -161,7 +163,7 @@ def _work(segmenter: NetworkSegmenter, frame: Frame, members: int) -> Work:
     masks = -(-members // len(preparation.flips))
     if network.dims == 2:
         count *= frame.shape[0]
-        masks *= len(blocks(frame.shape, 2)[0])
+        masks *= len(blocks(frame.shape, 2, steps=steps)[0])
     return Work(frame, tile, count, min(means.most(math.prod(tile)), masks))
 
 
@@ -200,13 +202,15 @@ def _restoring(segmenter: NetworkSegmenter, frame: Frame) -> float:
 
 
 def _memory(
-    segmenter: NetworkSegmenter, piece: Piece, work: Work, members: int, flips: int
+    segmenter: NetworkSegmenter, piece: Piece, work: Work, steps: int, flips: int
 ) -> float:
     """Bytes on the device while the members of one place are drawn."""
     features = piece.feature_bytes(work.tile) * work.tiles * flips
     if segmenter.network.dims == 2:
         # Only those of a block of slices are held.
-        features *= len(blocks(work.frame.shape, 2)[0]) / work.frame.shape[0]
+        features *= (
+            len(blocks(work.frame.shape, 2, steps=steps)[0]) / work.frame.shape[0]
+        )
     kept = first_means(segmenter.device, dtype_of(segmenter.network),
                        work.tile).kept_bytes * flips  # fmt: skip
     return min(features, kept) + piece.peak_bytes(work.tile, work.batch)
