@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from diffseg.diffusion import NoiseSchedule, noise_schedule, to_x0
+from diffseg.diffusion import NoiseSchedule, schedule_of, to_x0
 from diffseg.diffusion.fingerprint import (
     Recover,
     RecoveryCurve,
@@ -77,7 +77,7 @@ class ImageModel:
     def schedule(self) -> NoiseSchedule:
         """Its noise schedule."""
         sampling = self.card.sampling
-        return noise_schedule(sampling.schedule, sampling.timesteps, sampling.betas)
+        return schedule_of(sampling)
 
     def recover_for(self, images: Tensor) -> Recover:
         """What recovers masks of these images, whose features are computed once."""

@@ -13,7 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from diffseg.diffusion import noise_schedule
+from diffseg.diffusion import schedule_of
 from diffseg.diffusion.fingerprint import (
     Recover,
     RecoveryCurve,
@@ -223,7 +223,7 @@ def _curve(
 ) -> Work[RecoveryCurve]:
     """Error of the masks over the levels that the network has learned."""
     sampling = recipe.sampling
-    schedule = noise_schedule(sampling.schedule, sampling.timesteps, sampling.betas)
+    schedule = schedule_of(sampling)
     step = max(1, schedule.timesteps // POINTS)
     timesteps = list(range(step // 2, schedule.timesteps, step))
     net = cast("Conditioned", network)

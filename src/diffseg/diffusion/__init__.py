@@ -6,6 +6,7 @@ from diffseg.diffusion.samplers import ddim, ddpm, dpm_solver_pp, one_step, rest
 from diffseg.diffusion.schedules import (
     NoiseSchedule,
     noise_schedule,
+    schedule_of,
     zero_terminal_snr,
 )
 
@@ -21,6 +22,7 @@ __all__ = [
     "noise_schedule",
     "one_step",
     "restart",
+    "schedule_of",
     "target",
     "to_eps",
     "to_x0",

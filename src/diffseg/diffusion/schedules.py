@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from diffseg.domain import Sampling
 from diffseg.errors import UserError
 
 
@@ -133,3 +134,8 @@ def noise_schedule(
     if not 0 < betas[0] <= betas[1] < 1:
         raise UserError(f"betas are {betas}; give a first and a last one within (0, 1)")
     return _LINEAR[name](timesteps, *betas)
+
+
+def schedule_of(sampling: Sampling) -> NoiseSchedule:
+    """The schedule that a card's or a recipe's sampling names; see `noise_schedule`."""
+    return noise_schedule(sampling.schedule, sampling.timesteps, sampling.betas)

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffseg.diffusion import noise_schedule
+from diffseg.diffusion import schedule_of
 from diffseg.diffusion.samplers import Noise
 from diffseg.domain import ModelCard
 from diffseg.errors import DiffsegError, UserError
@@ -229,7 +229,7 @@ def checked_readout(card: ModelCard, network: LatentNetwork) -> Readout:
             f"{what} predicts in a latent: give sampling.prediction x0, eps or v, not "
             "classes"
         )
-    schedule = noise_schedule(sampling.schedule, sampling.timesteps, sampling.betas)
+    schedule = schedule_of(sampling)
     if sampling.prediction == "eps" and schedule.alpha_bar[-1] == 0:
         raise UserError(
             f"{what}: schedule {sampling.schedule} ends in noise alone, of which eps "

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffseg.diffusion import NoiseSchedule, noise_schedule, to_x0
+from diffseg.diffusion import NoiseSchedule, schedule_of, to_x0
 from diffseg.domain import ModelCard, Sampling
 from diffseg.errors import UserError
 from diffseg.networks.conditioned import Conditioned
@@ -52,7 +52,7 @@ class Readout:
             nothing else.
         """
         sampling, channels = card.sampling, network.mask_channels
-        schedule = noise_schedule(sampling.schedule, sampling.timesteps, sampling.betas)
+        schedule = schedule_of(sampling)
         foreground = len(card.labels)
         fitting = {foreground}
         if sampling.prediction == "classes":

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from diffseg.diffusion import (
     NoiseSchedule,
     Prediction,
-    noise_schedule,
+    schedule_of,
     target,
     to_x0,
 )
@@ -62,7 +62,7 @@ def make(recipe: Recipe, network: nn.Module) -> Loss:
     """
     config, sampling = recipe.objective, recipe.sampling
     assert isinstance(config, Settings)
-    schedule = noise_schedule(sampling.schedule, sampling.timesteps, sampling.betas)
+    schedule = schedule_of(sampling)
     kind = predicted(recipe)
     weights = recipe_weights(config, schedule, sampling.mask_range)
     factors = chances = None

@@ -13,7 +13,7 @@ from typing import Literal, cast
 
 from torch import Tensor, nn
 
-from diffseg.diffusion import NoiseSchedule, Prediction, noise_schedule, target
+from diffseg.diffusion import NoiseSchedule, Prediction, schedule_of, target
 from diffseg.errors import UserError
 from diffseg.networks.conditioned import Conditioned
 from diffseg_training.objectives import Batch, Loss
@@ -40,7 +40,7 @@ def make(recipe: Recipe, network: nn.Module) -> Loss:
     config, sampling = recipe.objective, recipe.sampling
     assert isinstance(config, Settings)
     checked_conditioned(network, recipe)
-    schedule = noise_schedule(sampling.schedule, sampling.timesteps, sampling.betas)
+    schedule = schedule_of(sampling)
     return ImageGeneration(config.loss, schedule, predicted(recipe))
 
 

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from diffseg.diffusion import Prediction, noise_schedule, target, to_x0
+from diffseg.diffusion import Prediction, schedule_of, target, to_x0
 from diffseg.errors import UserError
 from diffseg.networks.latent_diffusion import LatentDiffusion
 from diffseg_training.objectives import Batch, Loss
@@ -91,9 +91,7 @@ class LatentLoss(nn.Module):
         # Of all processes and parts, among which a step's images may be shared.
         self.batch = recipe.optimiser.batch
         self.kind = _kind(recipe)
-        self.schedule = noise_schedule(
-            sampling.schedule, sampling.timesteps, sampling.betas
-        )
+        self.schedule = schedule_of(sampling)
         if self.kind == "eps" and self.schedule.alpha_bar[-1] == 0:
             raise UserError(
                 f"recipe {recipe.name} predicts eps, which says nothing of the mask "

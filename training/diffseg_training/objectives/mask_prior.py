@@ -17,7 +17,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from diffseg.diffusion import NoiseSchedule, noise_schedule
+from diffseg.diffusion import NoiseSchedule, schedule_of
 from diffseg.errors import UserError
 from diffseg.networks.conditioned import Conditioned
 from diffseg_training.objectives import Batch, Loss
@@ -49,7 +49,7 @@ def make(recipe: Recipe, network: nn.Module) -> Loss:
             f"objective mask_prior of recipe {recipe.name} predicts the mask itself: "
             "set sampling.prediction to x0"
         )
-    schedule = noise_schedule(sampling.schedule, sampling.timesteps, sampling.betas)
+    schedule = schedule_of(sampling)
     return MaskPrior(config.loss, schedule, sampling.mask_range)
 
 

@@ -18,7 +18,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from diffseg.diffusion import NoiseSchedule, noise_schedule
+from diffseg.diffusion import NoiseSchedule, schedule_of
 from diffseg.errors import UserError
 from diffseg.networks.compact_unet import CompactUNet
 from diffseg_training.objectives import Batch, Loss
@@ -49,7 +49,7 @@ def make(recipe: Recipe, network: nn.Module) -> Loss:
             f"objective recycling of recipe {recipe.name} noises masks of -1 and 1: "
             f"leave out sampling.mask_range, which is {sampling.mask_range}"
         )
-    schedule = noise_schedule(sampling.schedule, sampling.timesteps, sampling.betas)
+    schedule = schedule_of(sampling)
     return partial(loss, config=recipe.objective, schedule=schedule)
 
 
