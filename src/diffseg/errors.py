@@ -5,6 +5,7 @@ And the log of what is our fault: tracebacks, without what they say of files.
 
 from __future__ import annotations
 
+import errno
 import os
 import traceback
 from collections.abc import Iterable
@@ -13,6 +14,18 @@ from difflib import get_close_matches
 from pathlib import Path
 
 LOG_BYTES = 1_000_000  # the log starts afresh beyond this, keeping one old file
+# What torch and its libraries raise on any device. oneDNN gives no
+# reason, but a primitive that it has a descriptor of, and that it cannot create, found
+# no room for its code or its buffers.
+_NO_MEMORY = (
+    "allocate memory",
+    "out of memory",
+    "alloc_failed",
+    "could not create a primitive",
+    "could not execute a primitive",
+    "could not create a memory",
+)
+_UNSUPPORTED = "primitive descriptor"
 
 
 class DiffsegError(Exception):
@@ -54,6 +67,21 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """A clause that names the known word nearest to a mistyped one, or nothing."""
     found = get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def exhausted(error: BaseException) -> bool:
+    """Whether an error says that there was no memory left, of whatever device."""
+    # torch's error for an exhausted device is matched by name: torch stays unloaded.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    said = str(error).lower()
+    return (
+        isinstance(error, RuntimeError)
+        and any(sign in said for sign in _NO_MEMORY)
+        and _UNSUPPORTED not in said
+    )
 
 
 def log_file() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +14,11 @@ from diffseg.domain import (
     Proposal,
     Request,
 )
-from diffseg.errors import DiffsegError
+from diffseg.errors import DiffsegError, exhausted
 from diffseg.progress import Progress
 from diffseg.segmenters import Host, iter_propose_with
 from diffseg.segmenters.drawing import Ensemble
-from diffseg.segmenters.means import Means, exhausted, in_words, smaller
+from diffseg.segmenters.means import Means, in_words, smaller
 
 HALF = "half precision from here on"
 
@@ -186,7 +187,11 @@ def test_every_ladder_ends_and_only_goes_down() -> None:
             True,
         ),
         (RuntimeError("CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("could not create a primitive"), True),
+        (RuntimeError("could not create a primitive descriptor for a pool"), False),
         (MemoryError(), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (OSError(errno.ENOENT, "out of memory.txt"), False),
         (RuntimeError("shapes differ"), False),
         (ValueError("out of memory"), False),
     ],

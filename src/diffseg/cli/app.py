@@ -12,7 +12,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from diffseg.cli.output import held_streams
-from diffseg.errors import Cancelled, DiffsegError, UserError, written_to_log
+from diffseg.errors import Cancelled, DiffsegError, UserError, exhausted, written_to_log
 
 GROUP = "diffseg.commands"
 # Typer carries its own click since 0.26 and used the public one before; this
@@ -155,8 +155,7 @@ def _verdict(title: str, error: BaseException) -> tuple[int, str]:
     if isinstance(error, DiffsegError):
         hint = f" ({error.option})" if error.option else ""
         return error.exit_status, f"{title}: {error}{hint}"
-    # torch's error for an exhausted device is matched by name: torch stays unloaded.
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if exhausted(error):
         hint = "give a smaller --roi, fewer --members or --device cpu"
         return 1, f"{title}: the memory is exhausted; {hint}"
     said = f"{type(error).__name__}: {error}"

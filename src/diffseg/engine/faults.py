@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from diffseg.engine.events import Failed
-from diffseg.errors import DiffsegError, written_to_log
+from diffseg.errors import DiffsegError, exhausted, written_to_log
 
 LESS = "mark a smaller region, ask for fewer members, or run on the CPU"
 LOST = (
@@ -25,8 +25,7 @@ def verdict(title: str, error: BaseException) -> Failed:
     """
     if isinstance(error, DiffsegError):
         return _failed(str(error), error.exit_status)
-    # torch's error for an exhausted device is matched by name: torch stays unloaded.
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if exhausted(error):
         return _failed(f"the memory is exhausted; {LESS}")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return _failed(

@@ -20,13 +20,12 @@ from torch import Tensor
 from diffseg.diffusion import schedule_of
 from diffseg.diffusion.samplers import Noise
 from diffseg.domain import ModelCard
-from diffseg.errors import DiffsegError, UserError
+from diffseg.errors import DiffsegError, UserError, exhausted
 from diffseg.progress import Progress
 from diffseg.segmenters.denoiser import Evaluation, dtype_of, padded
 from diffseg.segmenters.drawing import chain
 from diffseg.segmenters.latent_slices import LatentNetwork, LatentSlices
 from diffseg.segmenters.means import (
-    exhausted,
     first_means,
     in_words,
     release,

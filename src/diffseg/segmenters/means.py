@@ -23,7 +23,6 @@ LEAST_SIDE = 24
 # Share of the free memory that image features may hold between evaluations.
 _KEPT_SHARE = 0.25
 _HALVES = {"cuda": torch.float16, "mps": torch.float16, "cpu": torch.bfloat16}
-_SIGNS = ("can't allocate memory", "out of memory", "alloc_failed")
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -126,15 +125,6 @@ def in_words(before: Means, after: Means, dims: int) -> str:
     else:
         how = f"tiles of {' x '.join(map(str, after.tile or ()))}"
     return f"{what} exhausted: {how} from here on"
-
-
-def exhausted(error: BaseException) -> bool:
-    """Whether an error says that there was no memory left."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    # What torch's allocator of the CPU, MPS, cuDNN and cuBLAS raise.
-    said = str(error).lower()
-    return isinstance(error, RuntimeError) and any(sign in said for sign in _SIGNS)
 
 
 def release(device: str) -> None:

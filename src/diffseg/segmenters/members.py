@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from diffseg.domain import ModelCard
-from diffseg.errors import DiffsegError
+from diffseg.errors import DiffsegError, exhausted
 from diffseg.networks.conditioned import Conditioned
 from diffseg.progress import Progress
 from diffseg.segmenters.denoiser import Denoiser, Evaluation, Read, dtype_of, padded
 from diffseg.segmenters.means import (
-    exhausted,
     first_means,
     in_words,
     placed,
