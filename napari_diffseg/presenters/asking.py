@@ -12,6 +12,7 @@ from diffseg.domain import ModelCard, Region, Request
 from diffseg.errors import UserError
 from diffseg.project.annotation import Change, proposed_change
 from napari_diffseg.presenters.tables import labels_for
+from napari_diffseg.presenters.words import extent_of, voxel_word
 from napari_diffseg.session import Case
 from napari_diffseg.views import Canvas, Scope
 
@@ -104,10 +105,11 @@ def scope_note(
         places = card.localisation.boxes if card and card.localisation else ()
         names = " and ".join(place.name for place in places)
         return f"the whole image; looks for {names}" if names else "the whole image"
-    extent = " x ".join(str(n) for n in target.shape[::-1])
+    volume = case.volume
+    extent = extent_of(target.shape, voxel_word(volume.grid, volume.source))
     if scope == "slice":
-        return f"the slice that is shown ({extent} voxels)"
-    return f"the box that was drawn ({extent} voxels)"
+        return f"the slice that is shown ({extent})"
+    return f"the box that was drawn ({extent})"
 
 
 def work_of_a_person(case: Case, change: Change) -> NDArray[np.bool_]:
@@ -203,7 +205,10 @@ def _target(
 def _seen_with(target: Region, case: Case, card: ModelCard) -> Region | None:
     if card.localisation is not None:
         return None
-    margin = _AROUND if card.preparation.dims == 3 else card.preparation.context
+    preparation = card.preparation
+    if preparation.size is not None:
+        return target  # it sees the whole image, and neighbours with it
+    margin = _AROUND if preparation.dims == 3 else preparation.context
     shape = case.volume.shape
     ranges = [
         (max(0, start - margin), min(size, stop + margin))

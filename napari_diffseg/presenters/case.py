@@ -15,10 +15,11 @@ from napari_diffseg.presenters.geometry import measured_on, spaced
 from napari_diffseg.presenters.opening import Opener
 from napari_diffseg.presenters.ports import Background, JournalPort, told
 from napari_diffseg.presenters.tables import used_values, with_values
+from napari_diffseg.presenters.words import counted, voxel_word
 from napari_diffseg.session import Case, Session
 from napari_diffseg.views import Canvas, CaseView, Notices
 
-AskReplace = Callable[[int], bool | None]
+AskReplace = Callable[[int, str], bool | None]
 
 
 class CasePresenter:
@@ -150,7 +151,7 @@ class CasePresenter:
             return
         note = case.annotation
         drawn = int(np.count_nonzero(note.touched & (note.values != values)))
-        answer = self._ask_replace(drawn) if drawn else False
+        answer = self._ask_replace(drawn, _word(case)) if drawn else False
         if answer is None or self._session.case(case.id) is not case:
             return
         table = with_values(case.table, used_values(values))
@@ -166,7 +167,8 @@ class CasePresenter:
         self._canvas.apply(case, change)
         self._journal.note(case.id)
         self._session.change(case, "mask")
-        self._notices.show(f"mask read: {np.count_nonzero(values):,} voxels to correct")
+        read = counted(int(np.count_nonzero(values)), _word(case))
+        self._notices.show(f"mask read: {read} to correct")
 
     def _close(self, case: Case) -> None:
         self._session.remove(case.id)
@@ -268,3 +270,7 @@ class CasePresenter:
         first = next(iter(windows), None)
         shown = self._window.get(case.id, first) if case else None
         self._view.set_windows(tuple(windows), shown)
+
+
+def _word(case: Case) -> str:
+    return voxel_word(case.volume.grid, case.volume.source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from napari_diffseg.presenters.ports import InGui, JournalPort
+from napari_diffseg.presenters.words import voxel_word
 from napari_diffseg.session import Case, Session
 from napari_diffseg.views import Canvas, CorrectView, Notices, Tool
 
@@ -110,7 +111,9 @@ class CorrectPresenter:
 
     def _show_brush(self, case: Case) -> None:
         radius = self._radius_of(case)
-        unit = "mm" if case.volume.grid.has_spacing else "voxels"
+        volume = case.volume
+        word = voxel_word(volume.grid, volume.source)
+        unit = "mm" if volume.grid.has_spacing else f"{word}s"
         self._view.set_brush(radius, unit)
         self._canvas.set_brush(case, radius, self._three_d)
 

@@ -88,7 +88,10 @@ class Desk:
             views.propose.ask_replace,
         )  # fmt: skip
         self.labels = LabelsPresenter(now, views.labels, canvas, journal, say)
-        self.settings = SettingsPresenter(now, views.propose, canvas, runner, later)
+        models = catalogue or shipped
+        self.settings = SettingsPresenter(
+            now, views.propose, canvas, runner, later, models
+        )
         self.propose = ProposePresenter(
             now, views.propose, canvas, runner, journal, say,
             settings=lambda: self.settings.settings, fit=self.labels.fit,
@@ -106,9 +109,7 @@ class Desk:
             now, views.recover, canvas, opener, journal, say
         )
         views.propose.cancel_requested.connect(opener.give_up)
-        self.model = ModelPresenter(
-            now, views.model, runner, catalogue or shipped, say, later
-        )
+        self.model = ModelPresenter(now, views.model, runner, models, say, later)
         self.model.start()
         later(ASK_AFTER_MS, self._ask)
         canvas.tell_images()  # those that were there before the panels

@@ -143,8 +143,10 @@ class ExportPresenter:
         self._show_ready()
 
     def _path_of(self, case: Case) -> Path:
-        path = self._paths.get(case.id)
-        return path or default_path(case, SUFFIXES[self._format_of(case)])
+        if case.id not in self._paths:  # once: what was shown is what is written
+            suffix = SUFFIXES[self._format_of(case)]
+            self._paths[case.id] = default_path(case, suffix)
+        return self._paths[case.id]
 
     def _format_of(self, case: Case) -> str:
         return self._formats.get(case.id, formats_of(case)[0])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from diffseg.domain.report import gives_pictures
 from diffseg.volume.windows import windows_for
 from napari_diffseg.presenters.geometry import GIVEN_BY_HAND
+from napari_diffseg.presenters.words import extent_of, voxel_word
 from napari_diffseg.session import Case
 from napari_diffseg.views import CaseFacts
 
@@ -32,15 +34,13 @@ _FORMATS = {
 def facts_of(case: Case) -> CaseFacts:
     """Tell an image's facts in words."""
     volume, grid = case.volume, case.volume.grid
-    size = " x ".join(str(extent) for extent in grid.shape[::-1])
-    picture = volume.source.is_raster and grid.shape[0] == 1
     warnings = [*_losses(case), *volume.warnings]
     if case.locked:
         warnings.insert(0, case.locked)
     return CaseFacts(
         name=case.name,
         path=volume.source.where if volume.source.paths else "",
-        size=f"{size} {'pixels' if picture else 'voxels'}",
+        size=extent_of(grid.shape, voxel_word(grid, volume.source)),
         spacing=(
             " x ".join(f"{mm:.4g}" for mm in grid.affine.spacing) + " mm"
             if grid.has_spacing
@@ -73,11 +73,14 @@ def _losses(case: Case) -> list[str]:
             f"oblique {case.display.oblique_deg:.0f} deg: shown on the closest axes, "
             "edited on the image's own voxels"
         )
-    if not case.volume.grid.has_spacing:
-        lines.append(
-            "no millimetres: volumes in ml and sides of the patient are unknown; "
-            "give the spacing if you know it"
+    if not case.volume.grid.has_spacing:  # which the line above says already
+        picture = gives_pictures(case.volume.grid, case.volume.source)
+        unknown = (
+            "how large anything is in mm is unknown"
+            if picture
+            else "volumes in ml and sides of the patient are unknown"
         )
+        lines.append(f"{unknown}: give the spacing below, if you know it")
     return lines
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffseg.domain import Label, Proposal
+from diffseg.domain.report import gives_pictures
 from diffseg.errors import DiffsegError, UserError
 from diffseg.volume import Grid, Source, atomic_write_bytes, read_volume, write_mask
 from napari_diffseg.presenters.tables import counts_of
+from napari_diffseg.presenters.words import counted, voxel_word
 from napari_diffseg.session import Case
 
 SUFFIXES = {"NIfTI (.nii.gz)": ".nii.gz", "NIfTI (.nii)": ".nii", "PNG (.png)": ".png"}
@@ -60,17 +63,24 @@ class Export:
 
 def formats_of(case: Case) -> tuple[str, ...]:
     """Names of the formats that fit a case, the usual one first."""
-    return _PICTURES if _is_picture(case.volume.source, case.volume.grid) else _VOLUMES
+    volume = case.volume
+    return _PICTURES if gives_pictures(volume.grid, volume.source) else _VOLUMES
 
 
 def default_path(case: Case, suffix: str) -> Path:
-    """``<stem>_mask<suffix>`` beside the image; in the home folder without a file."""
+    """``<stem>_mask<suffix>`` beside the image; in the home folder without a file.
+
+    Where somebody else's file has that name, as a data set's own masks often do,
+    ``<stem>_annotation_mask<suffix>``, with a number after "annotation" if need be.
+    """
     source = case.volume.source
     folder = Path.home()
     if source.paths:
         first = Path(source.paths[0]).absolute()
         folder = first.parent
-    return folder / f"{source.stem}_mask{suffix}"
+    middles = chain(("", "_annotation"), (f"_annotation{n}" for n in count(2)))
+    paths = (folder / f"{source.stem}{one}_mask{suffix}" for one in middles)
+    return next(path for path in paths if not _is_of_others(path))
 
 
 def with_suffix(path: Path, suffix: str) -> Path:
@@ -165,17 +175,22 @@ def write(export: Export) -> str:
     return _told(export)
 
 
-def is_sidecar(path: Path) -> bool:
-    """Whether a file is a sidecar that an earlier export wrote."""
+def is_sidecar(path: Path, mask: str | None = None) -> bool:
+    """Whether a file is a sidecar that an earlier export wrote, of that mask."""
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(said, dict) and said.get("schema") == SCHEMA
+    ours = isinstance(said, dict) and said.get("schema") == SCHEMA
+    return ours and (mask is None or said.get("mask") == mask)
 
 
-def _is_picture(source: Source, grid: Grid) -> bool:
-    return source.is_raster and grid.shape[0] == 1
+def _is_of_others(path: Path) -> bool:
+    """Whether a mask or its sidecar is there that no export of ours wrote."""
+    sidecar = sidecar_of(path)
+    if path.exists():
+        return not is_sidecar(sidecar, path.name)
+    return sidecar.exists() and not is_sidecar(sidecar)
 
 
 def _same(path: Path, own: Path) -> bool:
@@ -244,6 +259,7 @@ def _provenance(export: Export) -> dict[str, Any]:
 def _told(export: Export) -> str:
     counts, ml = counts_of(export.values), export.grid.voxel_ml
     known = {label.value: label.name for label in export.labels}
+    word = voxel_word(export.grid, export.source)
     parts = []
     for value in range(1, 256):
         voxels = int(counts[value])
@@ -251,5 +267,5 @@ def _told(export: Export) -> str:
             continue
         name = known.get(value, f"label {value}")
         volume = "" if ml is None else f" ({voxels * ml:.2f} ml)"
-        parts.append(f"{name} {voxels:,} voxels{volume}")
+        parts.append(f"{name} {counted(voxels, word)}{volume}")
     return f"{export.path}: {', '.join(parts) or 'an empty mask'}"

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 
 from diffseg.domain import ModelCard, Presence
 from diffseg.errors import UserError
 from napari_diffseg.presenters.tables import labels_for
+from napari_diffseg.presenters.words import counted
 from napari_diffseg.session import Case
 
 # DICOM modalities that a card's own words can be held against.
 _MODALITIES = ("MR", "CT", "PT", "US")
 
 
-def check_fit(case: Case, card: ModelCard, *, whole: bool) -> None:
+Cards = Callable[[], Iterable[ModelCard]]
+_MOST_NAMED = 3
+
+
+def check_fit(
+    case: Case, card: ModelCard, *, whole: bool, others: Cards = tuple
+) -> None:
     """Refuse what the model would refuse, before anything runs.
 
     Parameters
     ----------
     whole : bool
         No region is given: the model looks for its own.
+    others : callable
+        The cards of all models in the list; asked for advice alone.
 
     Raises
     ------
@@ -29,10 +39,9 @@ def check_fit(case: Case, card: ModelCard, *, whole: bool) -> None:
     """
     volume, wanted = case.volume, card.preparation.channels
     if volume.is_loaded and not card.preparation.takes(volume.channels):
-        has = f"{volume.channels} channel{'s' if volume.channels != 1 else ''}"
         raise UserError(
-            f"the image has {has}, model {card.id} wants {len(wanted)} "
-            f"({', '.join(wanted)}): open them as one image, or choose another model"
+            f"the image has {counted(volume.channels, 'channel')}, model {card.id} "
+            f"wants {len(wanted)} ({', '.join(wanted)}): {_advice(case, card, others)}"
         )
     said = dict(labels_for(case, card).items())
     if all(said.get(name) is Presence.ABSENT for name in card.labels.names):
@@ -47,6 +56,27 @@ def check_fit(case: Case, card: ModelCard, *, whole: bool) -> None:
                 f"model {card.id} cannot look for its region in an image that "
                 f"{reason}: draw a box around it (Region), or choose another model"
             )
+
+
+def _advice(case: Case, card: ModelCard, others: Cards) -> str:
+    """Say what to do with an image of other channels than a model wants."""
+    volume = case.volume
+    flat = min(volume.shape) == 1
+    names = [
+        other.id
+        for other in others()
+        if other.preparation.takes(volume.channels)
+        and not (flat and other.preparation.dims == 3)
+    ]
+    names = list(dict.fromkeys(names))  # of several versions the name once
+    left = len(names) - _MOST_NAMED
+    named = ", ".join(names[:_MOST_NAMED]) + (f" and {left} more" if left > 0 else "")
+    if volume.channels < len(card.preparation.channels):
+        other = f"choose {named}" if names else "choose another model"
+        return f"open the files of its channels as one image, or {other}"
+    if names:
+        return f"models in the list that take such an image: {named}"
+    return "no model in the list takes such an image; add one that does"
 
 
 def doubts_of(case: Case, card: ModelCard) -> tuple[str, ...]:

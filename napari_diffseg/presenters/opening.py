@@ -6,14 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diffseg.domain import ImageLabels, LabelTable
-from diffseg.errors import DiffsegError, UserError
-from diffseg.project.annotation import Annotation
-from diffseg.project.facts import Stamp
-from diffseg.project.journal import InUse
-from diffseg.volume import Display, SeriesInfo, Volume, split_paths
+from diffseg.errors import UserError
+from diffseg.volume import SeriesInfo, Volume, split_paths
 from napari_diffseg.presenters.geometry import ForeignImage, volume_of
-from napari_diffseg.presenters.ports import Background, JournalPort, told
+from napari_diffseg.presenters.maker import CaseMaker
+from napari_diffseg.presenters.ports import Background, JournalPort
 from napari_diffseg.presenters.reading import (
     of_files,
     one_folder,
@@ -23,7 +20,6 @@ from napari_diffseg.presenters.reading import (
     stamps_of,
 )
 from napari_diffseg.presenters.shelf import Shelf, renew
-from napari_diffseg.presenters.tables import key_of
 from napari_diffseg.presenters.under_way import Key, UnderWay
 from napari_diffseg.session import Case, Session
 from napari_diffseg.views import Canvas, CaseView, Notices
@@ -61,7 +57,8 @@ class Opener:
         self._journal = journal
         self._notices = notices
         self._under_way = UnderWay(session, notices, background)
-        self._stamps: dict[tuple[str, ...], tuple[Stamp | None, ...]] = {}
+        self._maker = CaseMaker(session, journal, notices)
+        self.make = self._maker.make
         self._handed: dict[Key, list[Any]] = {}
         self._shelf = Shelf()
 
@@ -101,7 +98,7 @@ class Opener:
             return
 
         def load() -> Volume | tuple[SeriesInfo, ...]:
-            self._stamps[key[0]] = stamps_of(names)  # before: it may change meanwhile
+            self._maker.stamp(names)  # before: it may change meanwhile
             return read_image(names, series, frame)
 
         def done(found: Volume | tuple[SeriesInfo, ...]) -> None:
@@ -159,42 +156,6 @@ class Opener:
         if self._shelf.drop(case):
             self._journal.forget(case.id)
 
-    def make(
-        self,
-        volume: Volume,
-        *,
-        table: LabelTable | None = None,
-        labels: ImageLabels | None = None,
-        layers: Sequence[object] = (),
-        frame: int | None = None,
-    ) -> Case:
-        """Open a case on a volume that was read, and make it the current one."""
-        case = Case(
-            volume=volume,
-            display=Display.of(volume.grid),
-            annotation=Annotation.empty(volume.shape),
-            name=self._session.free_name(volume.name),
-            layers=tuple(layers),
-            stamps=self._stamps_of(volume),
-        )
-        if labels is not None:
-            case.labels = labels
-        model = self._session.model
-        if table is not None:
-            case.table = table
-        elif model is not None:
-            case.table, case.model_table = model.labels, model.labels
-            case.table_model = key_of(model)
-        self._keep(case, frame)
-        self._session.add(case)
-        if case.locked:
-            self._notices.show(case.locked, "warning")
-        return case
-
-    def _stamps_of(self, volume: Volume) -> tuple[Stamp | None, ...]:
-        names = volume.source.paths
-        return self._stamps.get(real_paths(names)) or stamps_of(names)
-
     def _new_case(self, volume: Volume, asked: bool = True) -> None:
         """Open what was read: a user `asked` for it, or layers have come of it."""
         source = volume.source
@@ -218,8 +179,8 @@ class Opener:
         if shelved is None:
             self.make(volume, layers=layers)
             return
-        changed = shelved.stamps != self._stamps_of(volume)
-        if not renew(shelved, volume, self._stamps_of(volume)):
+        changed = shelved.stamps != self._maker.stamps_of(volume)
+        if not renew(shelved, volume, self._maker.stamps_of(volume)):
             case = self.make(volume, layers=layers)
             self._notices.show(
                 f"{case.name} is another image now than the earlier strokes were "
@@ -249,22 +210,6 @@ class Opener:
                 "if you know it",
                 "warning",
             )
-
-    def _keep(self, case: Case, frame: int | None) -> None:
-        try:
-            self._journal.open(
-                case.id,
-                name=case.name,
-                volume=case.volume,
-                annotation=case.annotation,
-                table=case.table,
-                labels=case.labels,
-                frame=frame,
-            )
-        except InUse as error:
-            case.locked = str(error)
-        except (DiffsegError, OSError) as error:
-            self._notices.show(f"strokes are not kept on disk: {told(error)}", "error")
 
     def find(self, names: Sequence[str], series: str | None) -> Case | None:
         """The open case of these files, or None."""

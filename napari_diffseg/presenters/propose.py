@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -20,8 +19,10 @@ from napari_diffseg.presenters.asking import (
 )
 from napari_diffseg.presenters.fitness import without_name
 from napari_diffseg.presenters.ports import Background, JournalPort, inline, told
+from napari_diffseg.presenters.queue import CaseQueue
 from napari_diffseg.presenters.reading import check_unchanged
 from napari_diffseg.presenters.run import Run, summary
+from napari_diffseg.presenters.words import voxel_word
 from napari_diffseg.session import Busy, Case, Session
 from napari_diffseg.views import Canvas, Notices, ProposeView, Runner
 
@@ -73,7 +74,7 @@ class ProposePresenter:
         self._fit = fit
         self._clock = clock
         self._background = background
-        self._queue: deque[tuple[str, bool]] = deque()
+        self._queue = CaseQueue(session)
         self._run: Run | None = None
         view.run_requested.connect(self.run)
         view.run_all_requested.connect(self.run_all)
@@ -108,22 +109,16 @@ class ProposePresenter:
                 self._notices.show(f"{name}: cancelled, the mask is as it was")
 
     def _enqueue(self, cases: list[Case], batch: bool) -> None:
-        waiting = {case_id for case_id, _ in self._queue}
-        if self._run is not None:
-            waiting.add(self._run.case.id)
-        new = [case for case in cases if case.id not in waiting]
-        self._queue.extend((case.id, batch) for case in new)
+        running = None if self._run is None else self._run.case
+        new = self._queue.add([case for case in cases if case is not running], batch)
         if self._run is not None and new:
             names = ", ".join(case.name for case in new)
             self._notices.show(f"{names}: waits for {self._run.case.name}")
         self._next()
 
     def _next(self) -> None:
-        while self._run is None and self._queue:
-            case_id, batch = self._queue.popleft()
-            case = self._session.case(case_id)
-            if case is None:
-                continue
+        while self._run is None and (first := self._queue.take()) is not None:
+            case, batch = first
             try:
                 self._start(case, batch)
             except Exception as error:  # whatever it is, the next one is due
@@ -219,11 +214,11 @@ class ProposePresenter:
         except UserError as error:
             self._give_up(run, str(error))
             return
-        kept = 0
+        kept, word = 0, voxel_word(proposal.grid, proposal.source)
 
         def ask(touched: int) -> bool | None:
             nonlocal kept
-            replace = False if run.batch else self._view.ask_replace(touched)
+            replace = False if run.batch else self._view.ask_replace(touched, word)
             kept = touched if replace is False else 0
             return replace
 

@@ -15,6 +15,7 @@ from napari_diffseg.presenters.geometry import GIVEN_BY_HAND
 from napari_diffseg.presenters.opening import Opener
 from napari_diffseg.presenters.ports import JournalPort, Restored, told
 from napari_diffseg.presenters.tables import key_of
+from napari_diffseg.presenters.words import counted, voxel_word
 from napari_diffseg.session import Case, Session
 from napari_diffseg.views import Canvas, Leftover, Notices, RecoverView
 
@@ -145,7 +146,9 @@ class RecoverPresenter:
         if self._journal.flush(case.id):
             self._journal.discard(id)
         touched = int(np.count_nonzero(restored.touched))
-        said = f"{case.name}: {touched:,} voxels that you drew are back"
+        word = voxel_word(case.volume.grid, case.volume.source)
+        are = "is" if touched == 1 else "are"
+        said = f"{case.name}: {counted(touched, word)} that you drew {are} back"
         self._notices.show(
             "; ".join([said, *restored.warnings]),
             "warning" if restored.warnings else "info",

@@ -9,6 +9,7 @@ import numpy as np
 from diffseg.domain import Label, Proposal, StructureReport
 from napari_diffseg.presenters.ports import Background, Later
 from napari_diffseg.presenters.tables import counts_of
+from napari_diffseg.presenters.words import extent_of, voxel_word
 from napari_diffseg.session import Case, Session
 from napari_diffseg.views import Canvas, ResultView, Shown
 
@@ -146,7 +147,8 @@ class ResultPresenter:
             self._view.show_structures([], "")
             return
         if proposal is not None:
-            self._view.show_structures(_rows(case, None), _note_on(case, False))
+            note = _note_on(case, False)
+            self._view.show_structures(_rows(case, None), note, _word(case))
         elif not case.annotation.touched.any() and case.given is None:
             self._view.show_structures([], "")
         self._measure_soon()
@@ -178,7 +180,7 @@ class ResultPresenter:
         note = _note_on(case, corrected)
         if case.proposal is None and not counts[1:].any():
             note = ""
-        self._view.show_structures(_rows(case, counts), note)
+        self._view.show_structures(_rows(case, counts), note, _word(case))
 
 
 def views_of(proposal: Proposal | None) -> tuple[Shown, ...]:
@@ -261,13 +263,17 @@ def _note_on(case: Case, corrected: bool) -> str:
     if case.proposal is not None:
         note = _note(case.proposal)
         if case.proposed_in is not None:
-            size = " x ".join(str(n) for n in case.proposed_in.shape[::-1])
-            note += f"; spread and places are of the last part alone ({size} voxels)"
+            size = extent_of(case.proposed_in.shape, _word(case))
+            note += f"; spread and places are of the last part alone ({size})"
     elif case.given is None:
         return "drawn by hand"
     else:
         note, corrected = "read from a file", bool(case.annotation.touched.any())
     return f"{note}; since corrected by hand" if corrected else note
+
+
+def _word(case: Case) -> str:
+    return voxel_word(case.volume.grid, case.volume.source)
 
 
 def _note(proposal: Proposal) -> str:

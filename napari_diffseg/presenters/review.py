@@ -10,6 +10,7 @@ from napari_diffseg.session import Case, Session
 from napari_diffseg.views import Canvas, Notices, ReviewView
 
 _NOTHING = "No doubtful places: the model is sure of its mask"
+_LOOKING = "Looking for doubtful places ..."
 _ABSENT = "Nothing was found, so there are no doubtful places"
 _OBLIQUE_DEG = 0.5
 _PLANES = {
@@ -45,6 +46,7 @@ class ReviewPresenter:
         self._notices = notices
         self._background = background
         self._tours: dict[str, Tour] = {}
+        self._looking: set[str] = set()  # cases whose places are being looked for
         # What the mask held at each place that was accepted, by case.
         self._accepted: dict[str, dict[Center, bytes]] = {}
         view.next_requested.connect(self.next)
@@ -143,6 +145,7 @@ class ReviewPresenter:
 
     def _on_removed(self, case: Case) -> None:
         self._tours.pop(case.id, None)
+        self._looking.discard(case.id)
         self._accepted.pop(case.id, None)
 
     def _on_edited(self, case_id: str) -> None:
@@ -179,24 +182,30 @@ class ReviewPresenter:
             return
         names = {label.value: label.name for label in case.table.each()}
 
-        def done(tour: Tour) -> None:
+        def ended(tour: Tour | None) -> None:
             if case.proposal is proposal and self._session.case(case.id) is case:
-                self._tours[case.id] = tour
+                self._looking.discard(case.id)
+                if tour is not None:
+                    self._tours[case.id] = tour
                 if case is self._session.current:
                     self._show()
 
+        def failed(error: Exception) -> None:
+            line = f"doubtful places were not found: {told(error)}"
+            self._notices.show(line, "warning")
+            ended(None)
+
+        self._looking.add(case.id)
         self._background(
-            lambda: with_earlier(tour_of(proposal, names), earlier),
-            done,
-            lambda error: self._notices.show(
-                f"doubtful places were not found: {told(error)}", "warning"
-            ),
+            lambda: with_earlier(tour_of(proposal, names), earlier), ended, failed
         )
 
     def _show(self, at_end: bool = False) -> None:
         case, tour = self._at_hand()
         if case is None or tour is None or not tour.places:
-            self._view.show_place(None, 0, 0, 0, told=_why_none(tour))
+            looking = case is not None and case.id in self._looking
+            why = _LOOKING if looking and tour is None else _why_none(tour)
+            self._view.show_place(None, 0, 0, 0, told=why)
         else:
             place, total = tour.places[tour.index], len(tour.places)
             seen = sum(one.center in case.accepted for one in tour.places)

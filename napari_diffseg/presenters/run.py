@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from diffseg.domain import ModelCard, Proposal
 from diffseg.progress import Progress
 from napari_diffseg.presenters.asking import Question
+from napari_diffseg.presenters.words import counted, voxel_word
 from napari_diffseg.session import Busy, Case
 from napari_diffseg.views import Ticket
 
@@ -49,7 +50,9 @@ class Run:
 def summary(case: Case, proposal: Proposal, changed: int, kept: int) -> str:
     """Say what came of it."""
     model = proposal.provenance.model.get("id", "the model")
-    text = f"{case.name}: proposed by {model}, {changed:,} voxels changed"
+    word = voxel_word(proposal.grid, proposal.source)
+    text = f"{case.name}: proposed by {model}, {counted(changed, word)} changed"
     if kept:
-        text += f"; {kept:,} voxels that you drew are kept"
+        are = "is" if kept == 1 else "are"
+        text += f"; {counted(kept, word)} that you drew {are} kept"
     return text

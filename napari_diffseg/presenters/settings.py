@@ -9,7 +9,7 @@ from diffseg.engine.events import Event, Failed, Job, Plan, Planned
 from diffseg.errors import DiffsegError, UserError
 from napari_diffseg.presenters.asking import Settings, question_for, scope_note
 from napari_diffseg.presenters.fitness import check_fit, doubts_of, without_name
-from napari_diffseg.presenters.ports import Later
+from napari_diffseg.presenters.ports import Catalogue, Later
 from napari_diffseg.session import Busy, Case, Session
 from napari_diffseg.views import Canvas, ProposeView, Runner, Scope, Ticket
 
@@ -29,6 +29,8 @@ class SettingsPresenter:
     canvas : Canvas
     runner : Runner
     later : Later
+    catalogue : Catalogue
+        Asked which other models take an image that the chosen one does not.
     """
 
     def __init__(
@@ -38,12 +40,14 @@ class SettingsPresenter:
         canvas: Canvas,
         runner: Runner,
         later: Later,
+        catalogue: Catalogue,
     ) -> None:
         self._session = session
         self._view = view
         self._canvas = canvas
         self._runner = runner
         self._later = later
+        self._catalogue = catalogue
         self._settings: Settings | None = None
         self._seed = 0
         self._scope: Scope = "volume"
@@ -149,9 +153,17 @@ class SettingsPresenter:
             raise UserError("choose a model first")
         if case.locked:
             raise UserError(case.locked)
-        check_fit(case, card, whole=self._scope != "region")
+        whole = self._scope != "region"
+        check_fit(case, card, whole=whole, others=self._cards)
         question = question_for(case, card, self._settings, self._canvas)
         return Job(self._session.model_name, question.request, self._session.device)
+
+    def _cards(self) -> list[ModelCard]:
+        """Of all models in the list; none where it cannot be read."""
+        try:
+            return [model.card for model in self._catalogue.list_models()]
+        except DiffsegError:
+            return []
 
     def _ask_soon(self) -> None:
         self._leave()

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from diffseg.domain import Label, Proposal
 from diffseg.ensemble.places import DoubtfulPlace, doubtful_places, slice_doubts
+from napari_diffseg.presenters.words import counted, voxel_word
 from napari_diffseg.views import Place
 
 Center = tuple[int, int, int]
@@ -105,5 +106,6 @@ def _reason(place: DoubtfulPlace, proposal: Proposal, names: dict[int, str]) -> 
         where = f"{unsure} at the border of {own}"
     voxel_ml = proposal.grid.voxel_ml
     if voxel_ml is None:
-        return f"{where}, {place.voxels:,} voxels in doubt"
+        word = voxel_word(proposal.grid, proposal.source)
+        return f"{where}, {counted(place.voxels, word)} in doubt"
     return f"{where}, {place.voxels * voxel_ml:.2g} ml in doubt"

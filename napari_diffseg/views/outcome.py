@@ -37,9 +37,15 @@ class ResultView(Protocol):
         """Bool."""
 
     def show_structures(
-        self, rows: Sequence[tuple[Label, StructureReport]], note: str
+        self,
+        rows: Sequence[tuple[Label, StructureReport]],
+        note: str,
+        word: str = "voxel",
     ) -> None:
-        """Show volumes with their spread, and a note on what made them."""
+        """Show volumes with their spread, and a note on what made them.
+
+        `word` is what this image's voxels are called.
+        """
 
     def set_views(self, available: Sequence[Shown], shown: Shown, members: int) -> None:
         """Offer what can be shown."""

@@ -164,5 +164,8 @@ class ProposeView(Protocol):
     def set_busy(self, busy: Busy | None) -> None:
         """Show progress and the way to cancel, or that nothing runs."""
 
-    def ask_replace(self, touched: int) -> bool | None:
-        """Ask whether to replace what was drawn: keep (False), replace, give up."""
+    def ask_replace(self, touched: int, word: str = "voxel") -> bool | None:
+        """Ask whether to replace what was drawn: keep (False), replace, give up.
+
+        `word` is what the `touched` voxels of this image are called.
+        """

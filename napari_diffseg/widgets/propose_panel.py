@@ -203,9 +203,9 @@ class ProposePanel(Panel):
         self._cancel.setEnabled(self._busy)
         self._why_not.say("" if self._ready or self._busy else self._why)
 
-    def ask_replace(self, touched: int) -> bool | None:
+    def ask_replace(self, touched: int, word: str = "voxel") -> bool | None:
         """Ask whether to replace what was drawn: keep (False), replace, give up."""
-        asked = replace_question(self, touched)
+        asked = replace_question(self, touched, word)
         asked.exec()
         return {"keep": False, "replace": True}.get(asked.answer)
 

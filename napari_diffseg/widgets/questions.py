@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_diffseg.presenters.words import counted
 from napari_diffseg.widgets.parts import UNIT, Line, button, named, row
 from napari_diffseg.widgets.tone import mark
 
@@ -117,17 +118,18 @@ class Question(QDialog):
         self.accept()
 
 
-def replace_question(parent: QWidget | None, touched: int) -> Question:
+def replace_question(
+    parent: QWidget | None, touched: int, word: str = "voxel"
+) -> Question:
     """Whether to replace what was drawn; keeping it is the first choice."""
-    voxels = f"{touched:,} voxel{'s' if touched != 1 else ''}"
     return Question(
         parent,
         "diffseg.propose.ask_replace",
         "Propose again",
         (
             "Replace what you drew?",
-            f"You set {voxels} by hand. A new proposal can leave them as they are, "
-            "or replace them, too. Undo takes either back.",
+            f"You set {counted(touched, word)} by hand. A new proposal can leave them "
+            "as they are, or replace them, too. Undo takes either back.",
         ),
         (
             ("cancel", "Cancel", "Propose nothing"),

@@ -89,10 +89,13 @@ class ResultPanel(Panel):
         self.opacity_changed.emit(percent / 100)
 
     def show_structures(
-        self, rows: Sequence[tuple[Label, StructureReport]], note: str
+        self,
+        rows: Sequence[tuple[Label, StructureReport]],
+        note: str,
+        word: str = "voxel",
     ) -> None:
         """Show volumes with their spread, and a note on what made them."""
-        self._table.show_rows(rows)
+        self._table.show_rows(rows, word)
         self._table.setVisible(bool(rows))
         self._empty.say("" if rows else _EMPTY)
         self._note.say(note)

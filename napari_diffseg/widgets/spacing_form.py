@@ -5,10 +5,9 @@ from __future__ import annotations
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 
-from napari_diffseg.widgets.parts import Banner, box, button, key, named, row
+from napari_diffseg.widgets.parts import box, button, key, named, row
 
 _AXES = (("plane", "Planes"), ("row", "Rows"), ("column", "Columns"))
-_SAYS = "This image carries no millimetres; give them, or leave it in voxels."
 
 
 class SpacingForm(QWidget):
@@ -19,8 +18,6 @@ class SpacingForm(QWidget):
     def __init__(self, handle: str) -> None:
         super().__init__()
         self.setObjectName(handle)
-        says = Banner("", handle=f"{handle}.says")
-        says.tell(_SAYS, "warning")
         self._boxes: list[QDoubleSpinBox] = []
         fields = []
         for name, title in _AXES:
@@ -38,7 +35,7 @@ class SpacingForm(QWidget):
             fields.append(box("", label, spin, spacing=2))
         apply = button(f"{handle}.apply", "Apply", "Show and measure in these mm")
         apply.clicked.connect(self._give)
-        whole = box("", says, row(*fields), row(1, apply))
+        whole = box("", row(*fields), row(1, apply))
         layout = row(whole)
         self.setLayout(layout)
 

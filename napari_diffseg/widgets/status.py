@@ -8,6 +8,7 @@ from typing import Any
 from napari.components.viewer_model import ViewerModel
 
 from napari_diffseg.layers.places import Point, ras_words, shown_index, voxel_at
+from napari_diffseg.presenters.words import voxel_word
 from napari_diffseg.session import Case, Session
 
 _BETWEEN = "    "
@@ -52,7 +53,7 @@ class StatusLine:
 def describe_place(case: Case, shown: Point) -> str:
     """Say what is at a shown index: place, voxel (i, j, k), intensity, label, doubt.
 
-    Returns "" outside the image.
+    Of a flat picture pixel (i, j). Returns "" outside the image.
     """
     voxel = voxel_at(case.display, shown)
     if voxel is None:
@@ -62,7 +63,8 @@ def describe_place(case: Case, shown: Point) -> str:
     if places is not None:
         parts.append("  ".join(places) + " mm")
     k, j, i = voxel
-    parts.append(f"voxel {i}, {j}, {k}")
+    word = voxel_word(case.volume.grid, case.volume.source)
+    parts.append(f"{word} {i}, {j}" + (f", {k}" if word == "voxel" else ""))
     channels = case.volume.data[(slice(None), *voxel)]
     parts.append("intensity " + ", ".join(f"{float(one):.5g}" for one in channels))
     parts.append(_label(case, int(case.annotation.values[voxel])))

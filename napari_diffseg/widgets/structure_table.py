@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from diffseg.domain import Label, StructureReport
+from napari_diffseg.presenters.words import counted
 from napari_diffseg.widgets.parts import Line, named
 from napari_diffseg.widgets.tone import Tone
 
@@ -146,8 +147,10 @@ class StructureTable(QTableWidget):
         for column, width in enumerate(widths, start=1):
             self.setColumnWidth(column, width)
 
-    def show_rows(self, rows: Sequence[tuple[Label, StructureReport]]) -> None:
-        """Show structures with their measurements."""
+    def show_rows(
+        self, rows: Sequence[tuple[Label, StructureReport]], word: str = "voxel"
+    ) -> None:
+        """Show structures with their measurements; `word` is for one voxel."""
         self._values = [label.value for label, _ in rows]
         half_range = spread_range([report for _, report in rows])
         in_voxels = [report.volume_ml is None and report.voxels for _, report in rows]
@@ -157,7 +160,7 @@ class StructureTable(QTableWidget):
             name = QTableWidgetItem(_square(label.color), label.name)
             name.setToolTip(f"{label.name}. Click to go there")
             self.setItem(place, 0, name)
-            self.setItem(place, 1, _cell(_volume_text(report), _TIPS[1]))
+            self.setItem(place, 1, _cell(_volume_text(report, word), _TIPS[1]))
             self.setItem(place, 2, _cell("", _spread_tip(report, half_range)))
             self.setCellWidget(place, 2, SpreadCell(report, half_range, label.color))
             agreed = report.expected_dice
@@ -197,11 +200,11 @@ def _spread(report: StructureReport) -> tuple[float | None, float | None]:
     return report.volume_ml_p05, report.volume_ml_p95
 
 
-def _volume_text(report: StructureReport) -> str:
+def _volume_text(report: StructureReport, word: str) -> str:
     if not report.voxels:
         return "none"
     if report.volume_ml is None:
-        return f"{report.voxels:,}\nvoxels"
+        return counted(report.voxels, word).replace(" ", "\n")
     return _rounded(report.volume_ml)
 
 

@@ -360,15 +360,26 @@ def test_a_gpu_that_is_not_there(refused, tmp_path):
     refused([*proposed("case.nii"), "--device", "cuda"], "cuda", "--device cpu")
 
 
-def test_a_mask_of_anybody_else_is_never_overwritten(capsys, tmp_path):
-    nifti(tmp_path / "case.nii")
+@pytest.mark.parametrize("more", [[], ["--overwrite"]])
+@pytest.mark.parametrize(
+    ("image", "mask"), [("case.nii", "case_mask.nii.gz"), ("case.png", "case_mask.png")]
+)
+def test_a_mask_of_anybody_else_is_never_overwritten(
+    capsys, tmp_path, image, mask, more
+):
+    if image.endswith(".nii"):
+        nifti(tmp_path / image)
+    else:
+        Image.fromarray(np.eye(16, dtype=np.uint8) * 255).save(tmp_path / image)
     (tmp_path / "out").mkdir()
-    mine = tmp_path / "out" / "case_mask.nii.gz"
+    mine = tmp_path / "out" / mask
     mine.write_text("drawn by hand")
-    assert main([*proposed("case.nii"), "--overwrite"]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    assert main([*proposed(image), *more]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"{mask} is in the way" in said
     assert mine.read_text() == "drawn by hand"
-    assert files_below(tmp_path / "out") == ["case_mask.nii.gz"]
+    assert files_below(tmp_path / "out") == [mask]
 
 
 def test_results_of_an_earlier_run_only_with_overwrite(capsys, tmp_path):

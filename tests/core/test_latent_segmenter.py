@@ -283,6 +283,13 @@ def test_then_to_half_precision_and_then_to_one_line():
         draw(Hungry(0), card(), image())
 
 
+def test_a_smaller_region_is_not_advised_where_slices_are_shown_whole():
+    sized = card(preparation=Preparation(dims=2, channels=("c0",), size=(16, 24)))
+    with pytest.raises(DiffsegError, match="choose a smaller model") as caught:
+        draw(Hungry(0), sized, image())
+    assert caught.value.option == ""
+
+
 def test_other_errors_are_not_taken_for_exhausted_memory():
     net = Toy()
     net.denoise = lambda *_: (_ for _ in ()).throw(RuntimeError("a mistake"))

@@ -92,6 +92,63 @@ def test_neighbours_tell_a_border_from_a_meeting() -> None:
     assert found == {(10, 14, 15): (0, 1), (10, 5, 7): (0,)}
 
 
+def by_hand(
+    uncertainty: np.ndarray, steps: tuple[float, ...], apart: float
+) -> list[tuple[tuple[int, ...], int]]:
+    """The greedy rule, point against point, for one structure."""
+    points = np.argwhere(uncertainty >= 0.2)
+    dense = np.zeros(len(points))
+    half = [max(1, round(apart / 2 / step)) for step in steps]
+    extent = np.ptp(points, axis=0) + 1
+    for i, one in enumerate(points):
+        reach = np.minimum(half, extent - 1)
+        box = (np.abs(points - one) <= reach).all(1)
+        dense[i] = uncertainty[tuple(points[box].T)].sum() / np.prod(
+            np.minimum(2 * np.array(half) + 1, 2 * extent - 1)
+        )
+    dense += 1e-3 * uncertainty[tuple(points.T)] * dense.max()
+    left, found = np.ones(len(points), bool), []
+    while left.any():
+        best = np.flatnonzero(left)[dense[left].argmax()]
+        far = (((points - points[best]) * steps) ** 2).sum(1) > apart**2
+        near = left & ~far
+        left &= far
+        if near.sum() >= 3:
+            found.append((tuple(points[best].tolist()), int(near.sum())))
+    return found
+
+
+@pytest.mark.parametrize("shape", [(1, 14, 17), (6, 9, 8)])
+@pytest.mark.parametrize("steps", [(1.0, 1.0, 1.0), (3.0, 0.7, 1.3)])
+def test_places_are_those_of_the_rule_by_hand(
+    shape: tuple[int, ...], steps: tuple[float, ...]
+) -> None:
+    rng = np.random.default_rng(3)
+    uncertainty = rng.random(shape).astype(np.float32)
+    uncertainty[rng.random(shape) < 0.3] = 0
+    expected = by_hand(uncertainty, steps, 4.0)
+    found = doubtful_places(
+        uncertainty, uncertainty[None], np.ones(shape, np.uint8), steps,
+        apart=4.0, most=10_000,
+    )  # fmt: skip
+    ours = {(one.center, one.voxels) for one in found}
+    assert len(ours) > 3
+    assert ours <= set(expected)
+    # Only what is faint beside the strongest place is not told.
+    assert len(expected) - len(ours) <= len(expected) // 3
+
+
+def test_a_picture_in_doubt_everywhere_has_its_places_soon() -> None:
+    # Point against point these would be hundreds of millions of comparisons.
+    uncertainty = np.full((1, 500, 600), 0.9, np.float32)
+    classes = np.ones(uncertainty.shape, np.uint8)
+    found = doubtful_places(uncertainty, uncertainty[None], classes)
+    assert len(found) == 24
+    centers = np.array([one.center for one in found])
+    apart = np.linalg.norm(centers[:, None] - centers, axis=2)
+    assert apart[~np.eye(24, dtype=bool)].min() > 8
+
+
 def test_at_most_so_many_and_in_the_same_order_again() -> None:
     uncertainty, probability, classes = scene()
     rng = np.random.default_rng(0)

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from diffseg.diffusion import noise_schedule
-from diffseg.domain import Preview, Region, Request, Sampling
+from diffseg.domain import Preview, Request, Sampling
 from diffseg.errors import UserError
 from diffseg.models import save_model
 from diffseg.networks import build_network
-from diffseg.progress import run
 from diffseg.segmenters import Host, load_segmenter
 from diffseg.segmenters.denoiser import Denoiser
 from diffseg.segmenters.drawing import Ensemble, draw_members
@@ -27,9 +26,7 @@ from diffseg.segmenters.medsegdiff import MedSegDiff, mixed
 from diffseg.segmenters.noise import StackNoise
 from diffseg.segmenters.probing import probe
 from diffseg.segmenters.readout import Readout
-from diffseg.segmenters.regions import places
 from diffseg.segmenters.segdiff import SegDiff
-from diffseg.volume import Volume
 
 SEGDIFF = {
     "sampler": "ddpm", "schedule": "linear", "timesteps": 20, "steps": 4,
@@ -572,21 +569,3 @@ def test_filters_made_for_one_size_see_no_other(
     segmenter.network.encode = lambda x: seen.add(tuple(x.shape[2:])) or encode(x)
     segmenter.propose(Request(toys.volume(channels=3), members=1, steps=1))
     assert seen == {(16, 16)}
-
-
-@pytest.mark.parametrize(
-    ("region", "doubt"),
-    [
-        (Region((1, 3), (0, 8), (0, 7)), ("2.0 times as large",)),
-        (Region((1, 3), (0, 16), (0, 14)), ()),
-    ],
-)
-def test_a_part_of_a_slice_looks_larger_to_a_model_of_whole_slices(
-    toys: Any, region: Region, doubt: tuple[str, ...]
-) -> None:
-    volume = Volume.from_array(np.zeros((4, 16, 14)))
-    card = card_of_published(toys, "segdiff")
-    found, doubts = run(places(card, Request(volume, region=region)))
-    assert found[0].region == region
-    assert len(doubts) == len(doubt)
-    assert all(one in told for one, told in zip(doubt, doubts, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -170,6 +171,13 @@ def test_status_tells_uncertainty_and_unnamed_labels(case: Case) -> None:
     case.annotation.values[:] = 0
     assert "background" in describe_place(case, (0.0, 0.0, 0.0))
     assert describe_place(case, (0.0, 0.0, 60.0)) == ""
+
+
+def test_status_of_a_picture_tells_a_pixel() -> None:
+    volume = Volume.from_array(np.arange(30).reshape(1, 5, 6))
+    volume = replace(volume, source=replace(volume.source, format="png"))
+    flat = Case(volume, Display.of(volume.grid), Annotation.empty(volume.shape), "skin")
+    assert describe_place(flat, (0.0, 2.0, 3.0)).startswith("pixel 3, 2    intensity")
 
 
 def test_status_without_millimetres_tells_none() -> None:

@@ -322,7 +322,7 @@ def test_propose_asks_before_it_replaces(
     hands: Hands, button: str, said: bool | None
 ) -> None:
     answer(f"propose.ask_replace.{button}")
-    assert hands.dock.propose.ask_replace(12) is said
+    assert hands.dock.propose.ask_replace(12, "pixel") is said
 
 
 def report(volume: float | None, low: float | None, high: float | None):
@@ -342,6 +342,8 @@ def test_result_shows_volumes_and_goes_to_structures(hands: Hands) -> None:
     ]
     table.cellClicked.emit(1, 0)
     assert hands.told == [(4,)]
+    result.show_structures(rows[1:], "of a picture", "pixel")
+    assert table.item(0, 1).text() == "1,234\npixels"
     assert hands.words("result.empty") == ""
     result.show_structures((), "")
     assert hands.words("result.empty")

@@ -253,7 +253,7 @@ def test_a_mask_does_not_run_over_strokes_unasked(
     window.views.case.mask_requested.emit(str(path))
     assert (window.case.annotation.values[0, 0, :4] == 1).all()
     assert (window.case.annotation.values[1:] == 2).all()
-    assert window.views.propose.last("ask_replace") == (4,)
+    assert window.views.propose.last("ask_replace") == (4, "voxel")
 
 
 def test_a_mask_on_another_grid_is_refused(

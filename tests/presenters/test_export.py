@@ -90,6 +90,45 @@ def test_nothing_is_overwritten_unasked(drawn: Any, image: Path) -> None:
     assert read_mask(target).any()
 
 
+@pytest.mark.parametrize("name", ["skin_mask.png", "skin_mask.json"])
+def test_the_name_that_is_offered_is_no_file_of_others(
+    window: Any, tmp_path: Path, name: str
+) -> None:
+    Image.fromarray(np.zeros((8, 9), np.uint8)).save(tmp_path / "skin.png")
+    (tmp_path / name).write_bytes(b"the data set's own")
+    (tmp_path / "skin_annotation_mask.png").write_bytes(b"another's")
+    window.desk.open(str(tmp_path / "skin.png"))
+    export, target = window.views.export, tmp_path / "skin_annotation2_mask.png"
+    assert export.last("set_path") == (str(target),)
+    window.draw((0, 2, 3))
+    export.run_requested.emit()
+    assert not export.all("ask_overwrite")
+    assert (tmp_path / name).read_bytes() == b"the data set's own"
+    assert target.exists()
+    # What we wrote ourselves is offered again, and asked for.
+    window.views.case.close_requested.emit()
+    window.desk.open(str(tmp_path / "skin.png"))
+    assert export.last("set_path") == (str(target),)
+    export.answers["ask_overwrite"] = False
+    export.run_requested.emit()
+    assert export.all("ask_overwrite") == [(target,)]
+
+
+def test_what_was_offered_is_asked_for_where_it_came_into_being_meanwhile(
+    window: Any, tmp_path: Path
+) -> None:
+    Image.fromarray(np.zeros((8, 9), np.uint8)).save(tmp_path / "skin.png")
+    window.desk.open(str(tmp_path / "skin.png"))
+    window.draw((0, 2, 3))
+    target = tmp_path / "skin_mask.png"
+    target.write_bytes(b"precious")
+    window.views.export.answers["ask_overwrite"] = False
+    window.views.export.run_requested.emit()
+    assert window.views.export.all("ask_overwrite") == [(target,)]
+    assert target.read_bytes() == b"precious"
+    assert leave_nothing(target) == ["skin.png", "skin_mask.png"]
+
+
 def test_a_foreign_sidecar_is_asked_for_and_ours_is_not(
     drawn: Any, image: Path
 ) -> None:
@@ -145,7 +184,8 @@ def test_a_picture_gives_a_picture(window: Any, tmp_path: Path) -> None:
     with Image.open(tmp_path / "skin_mask.png") as written:
         pixels = np.asarray(written)
     assert np.argwhere(pixels == 255).tolist() == [[2, 3]]
-    assert "tumour 1 voxels" in window.views.export.last("show_done")[0]
+    (told,) = window.views.export.last("show_done")
+    assert told.endswith("skin_mask.png: tumour 1 pixel")
 
 
 def leave_nothing(image: Path) -> list[str]:

@@ -77,7 +77,7 @@ def test_a_proposal_is_one_undo_step(opened: Any, card: Any, propose: Any) -> No
     assert opened.journal.last("note") == (opened.case.id,)
     assert opened.session.busy is None
     assert not opened.views.propose.all("ask_replace")
-    rows, text = opened.views.result.last("show_structures")
+    rows, text, _ = opened.views.result.last("show_structures")
     assert [label.name for label, _ in rows] == ["anterior", "posterior"]
     assert text == "hippocampus-mri 1, 4 members, 2 steps, seed 0, on cpu"
 
@@ -92,7 +92,7 @@ def test_strokes_are_asked_for_once(
     opened.views.propose.answers["ask_replace"] = answer
     mask = block(opened.case.volume.shape)
     run(opened, propose(opened.case, mask, card))
-    assert opened.views.propose.all("ask_replace") == [(7,)]
+    assert opened.views.propose.all("ask_replace") == [(7, "voxel")]
     values = opened.case.annotation.values
     if answer is None:
         assert np.array_equal(values, before)
@@ -135,7 +135,7 @@ def test_a_mask_that_was_read_is_asked_for_before_it_goes(
     case.annotation.values[0, 0, :3] = 1  # the fourth was erased again
     opened.views.propose.answers["ask_replace"] = False
     run(opened, propose(case, block(case.volume.shape), card))
-    assert opened.views.propose.last("ask_replace") == (3,)
+    assert opened.views.propose.last("ask_replace") == (3, "voxel")
     assert (case.annotation.values[0, 0, :3] == 1).all()
 
 

@@ -169,7 +169,7 @@ def test_a_proposal_asks_before_it_runs_over_them(
     after.views.propose.run_requested.emit()
     mask = np.zeros(after.case.volume.shape, np.uint8)
     after.runner.tell(Finished(propose(after.case, mask, card)))
-    assert after.views.propose.last("ask_replace") == (4,)  # drawn, and read
+    assert after.views.propose.last("ask_replace") == (4, "voxel")  # drawn, and read
     assert (after.case.annotation.values[1, 2, 3:6] == 2).all()
     assert not after.case.annotation.values[4].any()
 
@@ -236,7 +236,7 @@ def test_strokes_on_an_open_layer_come_back(orphan: Any) -> None:
     recover(orphan, True)
     assert orphan.case.annotation.values[1, 2, 3] == 2
     assert orphan.case.annotation.touched.sum() == 1
-    assert "are back; one is lost" in orphan.said[-1]
+    assert "is back; one is lost" in orphan.said[-1]
     assert orphan.journal.all("discard") == [("1",)]
 
 

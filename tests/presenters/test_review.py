@@ -56,6 +56,31 @@ def again(window: Any, proposal: Any) -> None:
     window.runner.tell(Finished(proposal))
 
 
+def test_while_places_are_looked_for_it_says_so(
+    proposed: Any, card: Any, propose: Any
+) -> None:
+    proposed.background.held = True
+    again(proposed, doubtful(proposed, card, propose))
+    proposed.background.go_on()  # compared with the mask, and taken in
+    assert shown(proposed)[0] is None
+    assert told(proposed) == (False, "Looking for doubtful places ...")
+    proposed.background.go_on()
+    assert shown(proposed)[2] == 3
+    assert told(proposed) == (False, "")
+
+
+def test_of_places_that_were_not_found_it_no_longer_says_that_it_looks(
+    proposed: Any, card: Any, propose: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise MemoryError("no memory")
+
+    monkeypatch.setattr("napari_diffseg.presenters.review.tour_of", fail)
+    again(proposed, doubtful(proposed, card, propose))
+    assert "doubtful places were not found" in proposed.troubles[-1]
+    assert told(proposed) == (False, "")
+
+
 def test_places_are_told_in_words(proposed: Any) -> None:
     place, index, total, seen = shown(proposed)
     assert (index, total, seen) == (0, 3, 0)

@@ -12,6 +12,7 @@ from skimage.io import imsave
 
 from diffseg.domain import Presence
 from diffseg.errors import UserError
+from diffseg.progress import run
 from diffseg_training.dataset import load_dataset, read_image, read_reference
 from diffseg_training.manifest import read_manifest
 
@@ -103,6 +104,24 @@ def test_splits(folder: Path) -> None:
         dataset.split("test")
     with pytest.raises(UserError, match="'training' is not one of train, val, test"):
         dataset.split("training")
+
+
+@pytest.mark.parametrize(("only", "wanted"), [("val", "train"), ("train", "val")])
+def test_a_training_wants_cases_to_learn_from_and_to_choose_on(
+    only: str, wanted: str, folder: Path
+) -> None:
+    from diffseg_training.run import train_model  # which takes seconds to import
+
+    train, val = load_dataset(folder).for_training()
+    assert ([case.case for case in train], [case.case for case in val]) == (
+        ["a"],
+        ["b"],
+    )
+    write(folder, f"a,p1,{only},a.nii.gz,a_mask.nii.gz,head")
+    said = rf"no case to .* whose column split says {wanted} for some patients"
+    with pytest.raises(UserError, match=said):
+        run(train_model("hippocampus-mri", str(folder), folder / "out"))
+    assert not (folder / "out").exists()
 
 
 def test_a_second_rater(folder: Path) -> None:

@@ -1,5 +1,7 @@
 """Latent training: targets, weights, what is frozen, the autoencoder, the teacher."""
 
+import os
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -9,8 +11,10 @@ from torch import nn
 from diffseg.diffusion import generator, to_x0
 from diffseg.domain import Preparation, Sampling
 from diffseg.errors import UserError
+from diffseg.models.pulling import find_public, iter_pull
 from diffseg.models.teachers import Teacher
 from diffseg.networks import build_network
+from diffseg.progress import run
 from diffseg_training.objectives import Batch, autoencoder, latent, teacher
 from diffseg_training.objectives.latent_alignment import Alignment, alignment_of
 from diffseg_training.recipe_parts import Optimiser
@@ -321,7 +325,10 @@ def trained_part(folder, network, name, **config):
         ({"prediction": "classes"}, "not classes"),
         ({"prediction": "eps", "schedule": "cosine"}, "predict x0 or v"),
         ({"patch": (30, 32)}, "multiples of 8"),
-        ({"autoencoder": "nowhere.safetensors"}, "cannot be read"),
+        ({"autoencoder": "nowhere.safetensors"}, "are not there; give a file"),
+        ({"autoencoder": "nowhere.ckpt"}, "are not there; give a file"),
+        ({"autoencoder": "kl-f8"}, "fetch them with: diffseg models pull kl-f8"),
+        ({"autoencoder": "klf8"}, "nor one that ships.*did you mean 'kl-f8'"),
         ({"autoencoder": "no-such-part"}, "nor one that ships"),
         ({"preparation": Preparation(dims=2)}, "window, or range"),
         (
@@ -372,6 +379,81 @@ def test_a_network_begins_with_the_autoencoder_that_is_named(tmp_path):
     save_file(other.state_dict(), path)
     with pytest.raises(UserError, match="another architecture"):
         latent.make(recipe(autoencoder=str(path)), net)
+
+
+def authors_names(state):
+    """A state of ours in the names of CompVis's code, as far as they differ here."""
+    renamed = {}
+    for name, tensor in state.items():
+        new = name.replace(".resnets.", ".block.").replace(
+            ".conv_norm_out.", ".norm_out."
+        )
+        new = new.replace(".conv_shortcut.", ".nin_shortcut.")
+        new = re.sub(r"down_blocks\.(\d)", r"down.\1", new)
+        new = re.sub(r"up_blocks\.(\d)", lambda m: f"up.{2 - int(m[1])}", new)
+        new = new.replace("samplers.0.conv", "sample.conv")
+        for ours, theirs in (("block.0", "block_1"), ("block.1", "block_2")):
+            new = new.replace(f"mid_block.{ours}", f"mid.{theirs}")
+        new = new.replace("mid_block.attentions.0", "mid.attn_1")
+        for ours, theirs in zip(
+            ("group_norm", "to_q", "to_k", "to_v", "to_out.0"),
+            ("norm", "q", "k", "v", "proj_out"),
+            strict=True,
+        ):
+            new = new.replace(f"attn_1.{ours}.", f"attn_1.{theirs}.")
+        flat = ".attn_1." in new and tensor.ndim == 2
+        renamed[new] = tensor[:, :, None, None] if flat else tensor
+    return renamed
+
+
+@pytest.fixture
+def published_checkpoint(tmp_path, monkeypatch):
+    """A file in the form of ``kl-f8``, pulled from its folder; and its weights."""
+    source = build_network("kl_autoencoder", **SMALL)
+    names = authors_names(source.state_dict())
+    assert "decoder.up.2.block.0.norm1.weight" in names
+    loss = {"loss.discriminator.main.0.weight": torch.zeros(1)}
+    folder = tmp_path / "downloaded"
+    folder.mkdir()
+    torch.save({"state_dict": names | loss, "epoch": 3}, folder / "model.ckpt")
+    monkeypatch.setenv("DIFFSEG_HOME", str(tmp_path / "home"))
+    run(iter_pull(find_public("kl-f8"), folder))
+    return folder / "model.ckpt", source.state_dict()
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["pulled", "file"])
+def test_a_network_begins_with_a_published_checkpoint(named, published_checkpoint):
+    file, weights = published_checkpoint
+    net = build()
+    latent.make(recipe(autoencoder="kl-f8" if named else str(file)), net)
+    mine = net.autoencoder.state_dict()
+    assert all(torch.equal(mine[k], v) for k, v in weights.items())
+
+
+def test_an_autoencoder_within_a_checkpoint_is_found(published_checkpoint, tmp_path):
+    _, weights = published_checkpoint
+    names = authors_names(weights)
+    held = {f"first_stage_model.{name}": value for name, value in names.items()}
+    file = tmp_path / "sdseg.ckpt"
+    torch.save({"state_dict": held | {"scale_factor": torch.ones(())}}, file)
+    net = build()
+    latent.make(recipe(autoencoder=str(file)), net)
+    mine = net.autoencoder.state_dict()
+    assert all(torch.equal(mine[k], v) for k, v in weights.items())
+
+
+def test_a_checkpoint_that_would_run_something_is_refused(tmp_path):
+    trap, file = tmp_path / "sprung", tmp_path / "model.ckpt"
+
+    class Trap:
+        def __reduce__(self):
+            return (os.mkdir, (str(trap),))
+
+    torch.save({"state_dict": {"a": torch.ones(1)}, "more": Trap()}, file)
+    with pytest.raises(UserError, match=r"needs unpickling.*or safetensors") as caught:
+        latent.make(recipe(autoencoder=str(file)), build())
+    assert "\n" not in str(caught.value)
+    assert not trap.exists()
 
 
 def test_a_measured_scale_is_kept_from_the_first_batch():

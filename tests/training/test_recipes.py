@@ -21,7 +21,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from diffseg.errors import DiffsegError, UserError
+from diffseg.models.pulling import find_public
 from diffseg.networks import build_network
+from diffseg.networks.alignment import alignment_map
 from diffseg.progress import run
 from diffseg.resources import merged, resource, shipped_recipe
 from diffseg_training.cli.recipes import by_dataset, recipes
@@ -29,6 +31,7 @@ from diffseg_training.dataset import load_dataset, read_image
 from diffseg_training.nnunet_export import NAME, export_raw
 from diffseg_training.nnunet_run import Plan, run_nnunet, score_predictions
 from diffseg_training.recipe import load_recipe, recipe_names
+from diffseg_training.trainer import make_step
 
 AT_HAND = ("ph2", "lgg", "nuclei", "chasedb1", "hippocampus")
 METHODS = ("ensemdiff", "segdiff", "medsegdiff")
@@ -217,6 +220,71 @@ def test_published_numbers_stand_in_the_recipes(every):
     assert (twin.optimiser.kind, twin.optimiser.learning_rate) == ("adam", 1e-5)
     assert every["isic16-medsegdiff"].objective.calibration == 10
     assert every["isic16-medsegdiff"].network["version"] == "v1"
+
+
+SETS = {"refuge2-cup": 0.75, "cvc-clinicdb": 1.0, "qata": 1.25, "isic18": 0.25}
+
+
+def test_latent_recipes_are_as_published(every):
+    for data, weight in SETS.items():
+        leaf, sdseg = every[f"{data}-leaf"], every[f"{data}-sdseg"]
+        for one in (leaf, sdseg):
+            options = one.optimiser
+            assert (options.learning_rate, options.batch, options.clip) == (4e-5, 4, 1)
+            assert (options.precision, options.schedule) == ("bf16", "constant")
+            assert (options.ema, options.ema_warmup) == (0.9999, False)
+            assert options.ema_of == ("unet.",)
+            assert options.warmup * one.length.steps == 10_000
+            assert (one.patch, one.preparation.size) == ((256, 256), (256, 256))
+            assert one.preparation.intensity.to == (-1, 1)
+            assert (one.sampling.steps, one.sampling.betas) == (1, (0.0015, 0.0155))
+            assert len(one.preparation.channels) == one.network["image_channels"]
+            changes = one.augmentation.model_dump(exclude={"outside", "flip_axes"})
+            assert not any(changes.values())
+            assert one.augmentation.flip_axes == (0, 1)
+            for part in (one.objective.autoencoder, one.objective.unet):
+                assert find_public(part).name == part
+        assert (leaf.sampling.prediction, sdseg.sampling.prediction) == ("x0", "eps")
+        assert (leaf.objective.alignment, leaf.objective.per_batch) == (weight, True)
+        assert find_public(leaf.objective.teacher).name == "dinov2-vitb14-reg"
+        assert leaf.network["scale"] == leaf.network["image_scale"] == 0.18215
+        assert (sdseg.network["scale"], sdseg.network["image_scale"]) == ("measured", 1)
+        assert (sdseg.objective.latent_x0, sdseg.objective.teacher) == (1, None)
+        assert sdseg.sampling.schedule == "scaled_linear"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["qata-leaf", "cvc-clinicdb-sdseg"])
+def test_latent_networks_are_built_as_published(name, every):
+    config = dict(every[name].network)
+    with torch.device("meta"):
+        net = build_network(config.pop("name"), **config)
+    counts = {
+        part: sum(parameter.numel() for parameter in module.parameters()) / 1e6
+        for part, module in net.named_children()
+    }
+    wanted = {"autoencoder": 83.65, "image_encoder": 34.16, "unet": 294.97}
+    assert counts == pytest.approx(wanted, abs=0.01)
+    seen = alignment_map(net, (256, 256), 256)
+    assert (seen.block, seen.channels, seen.size) == (3, 192, (16, 16))
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ("{name: guided_unet, atention: []}", "atention is no key.*mean 'attention'"),
+        ("{name: medsegdiff, chanels: 8}", "chanels is no key.*mean 'channels'"),
+        ("{name: latent_diffusion, unet: {hedas: 2}}", "LatentUNet.*mean 'heads'"),
+        ("{name: segformer, xyz: 2}", "xyz is no key of SegFormer; known: dims,"),
+    ],
+)
+def test_a_mistyped_key_of_a_network_is_told(network, message):
+    recipe = load_recipe("ph2-unet", [f"network={network}"])
+    # What the set says of networks of its own kind is in the way here.
+    kept = {k: v for k, v in recipe.network.items() if "_channels" not in str(k)}
+    with pytest.raises(UserError, match=message) as caught:
+        make_step(recipe.model_copy(update={"network": kept}))
+    assert "\n" not in str(caught.value)
 
 
 # The command

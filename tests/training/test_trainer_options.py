@@ -1,5 +1,6 @@
 """What a recipe can ask of the trainer, one thing at a time."""
 
+import contextlib
 import json
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -9,16 +10,23 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+import diffseg_training.trainer
 from diffseg.errors import UserError
 from diffseg.progress import run
+from diffseg_training.average import Average
 from diffseg_training.curve import draw_curve
 from diffseg_training.lora import add_lora, merged
+from diffseg_training.machines import make_accelerator
 from diffseg_training.optimisation import learning_rate
 from diffseg_training.parts import save_part
 from diffseg_training.recipe_parts import Length, Lora, Optimiser
 from diffseg_training.state import read_log
 from diffseg_training.step import Step, keep_float32
-from diffseg_training.synchronised import synchronise_batch_norm
+from diffseg_training.synchronised import (
+    deviation_over_processes,
+    synchronise_batch_norm,
+)
+from diffseg_training.training_set import Example
 from diffseg_training.validation import chosen_cases
 
 spec = spec_from_file_location("tiny_run", Path(__file__).with_name("tiny_run.py"))
@@ -141,6 +149,120 @@ def test_synchronised_batch_norm_is_batch_norm_in_one_process():
     torch.testing.assert_close(other.eval()(x), plain.eval()(x))
 
 
+@pytest.mark.slow  # of what it is held to, which is long in coming
+@pytest.mark.parametrize("warmup", [True, False])
+def test_the_average_is_diffusers_own(warmup):
+    from diffusers.training_utils import EMAModel
+
+    torch.manual_seed(0)
+    ours, theirs = (nn.Linear(3, 4) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    mine = Average(ours.parameters(), 0.9, warmup=warmup)
+    other = EMAModel(theirs.parameters(), decay=0.9, use_ema_warmup=warmup, power=0.75)
+    kept = []
+    for _ in range(40):
+        for one, two in zip(ours.parameters(), theirs.parameters(), strict=True):
+            with torch.no_grad():
+                one.add_(torch.randn_like(one))
+                two.copy_(one)
+        mine.step([*ours.parameters()])
+        other.step(theirs.parameters())
+        assert mine.share_kept() == other.get_decay(other.optimization_step)
+        kept.append(mine.share_kept())
+        for shadow, wanted in zip(mine.shadows, other.shadow_params, strict=True):
+            torch.testing.assert_close(shadow, wanted, atol=1e-6, rtol=0)
+    assert kept[0] == 0
+    assert kept[1] < kept[10] < 0.9
+    assert (kept[-1] == 0.9) == warmup  # the slower growth needs 90 steps
+
+
+def test_averages_stand_in_and_go_again():
+    net = nn.Linear(1, 1, bias=False)
+    average = Average(net.parameters(), 0.5, warmup=False)
+    before, parameters = net.weight.detach().clone(), [*net.parameters()]
+    for _ in range(3):
+        with torch.no_grad():
+            net.weight.add_(1)
+        average.step(parameters)
+    own = before + 3
+    with contextlib.suppress(ZeroDivisionError), average.in_place_of(parameters):
+        assert before < net.weight < own
+        raise ZeroDivisionError
+    torch.testing.assert_close(net.weight.detach(), own)
+
+
+def test_parts_can_be_averaged_alone(tmp_path):
+    recipe = tiny_recipe(4, "optimiser.ema_of=[middle, last.]", "optimiser.ema=0.99")
+    run(tiny_train(recipe, tmp_path))
+    (file,) = (tmp_path / "state").glob("*.safetensors")
+    state = load_file(file)
+    assert len([key for key in state if key.startswith("ema.")]) == 4
+    names = [name for name, _ in tiny_run.TinyDenoiser().named_parameters()]
+    scored = tmp_path / "state" / "state.json"
+    assert json.loads(scored.read_text(encoding="utf-8"))["unimproved"] == 0
+    for name in names:  # the last validation was the best one
+        same = torch.equal(state[f"best.{name}"], state[f"net.{name}"])
+        assert same != name.startswith(("middle", "last")), name
+    with pytest.raises(UserError, match=r"another optimiser\.ema_of"):
+        run(tiny_train(tiny_recipe(6), tmp_path, resume=True))
+    wrong = tiny_recipe(4, "optimiser.ema_of=[midle.]")
+    with pytest.raises(UserError, match=r"'midle\.' begins no.*mean 'middle'"):
+        run(tiny_train(wrong, tmp_path / "wrong"))
+
+
+@pytest.fixture
+def scaled(monkeypatch):
+    """Runs whose loss is scaled, as fp16 asks for, on a processor."""
+
+    def made(*given):
+        accelerator = make_accelerator(*given)
+        accelerator.scaler = torch.amp.GradScaler(
+            "cpu", init_scale=4.0, growth_interval=2
+        )
+        return accelerator
+
+    monkeypatch.setattr(diffseg_training.trainer, "make_accelerator", made)
+
+
+def scaler_of(out):
+    text = (out / "state" / "state.json").read_text(encoding="utf-8")
+    return json.loads(text)["scaler"]
+
+
+def test_the_scale_of_the_loss_is_kept_with_the_state(tmp_path, scaled):
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    more = ("optimiser.clip=1e9", "length.validations=2")
+    run(tiny_train(tiny_recipe(10, *more), whole))
+    assert (scaler_of(whole)["scale"], scaler_of(whole)["_growth_tracker"]) == (128, 0)
+    work = tiny_train(tiny_recipe(10, *more), part)
+    for progress in work:
+        if progress.stage == "validate":
+            work.close()
+    assert (scaler_of(part)["scale"], scaler_of(part)["_growth_tracker"]) == (16, 1)
+    run(tiny_train(tiny_recipe(10, *more), part, resume=True))
+    assert scaler_of(part) == scaler_of(whole)
+
+
+def test_a_broken_step_lowers_the_scale(tmp_path, scaled):
+    one = tiny_run.tiny_examples(1)[0]
+    broken = Example("broken", torch.full_like(one.image, torch.nan), one.classes, 2)
+    recipe = tiny_recipe(4, "optimiser.clip=1e9", "optimiser.batch=1")
+    result = run(tiny_train(recipe, tmp_path, examples=[broken]))
+    assert result.skipped == 4
+    assert scaler_of(tmp_path)["scale"] == 4 / 2**4
+
+
+def test_the_deviation_of_one_process_is_its_own():
+    torch.manual_seed(0)
+    x, y = (torch.randn(3, 4).mul(2).requires_grad_() for _ in range(2))
+    y.data.copy_(x.data)
+    found = deviation_over_processes(x)
+    torch.testing.assert_close(found, y.std())
+    found.backward()
+    y.std().backward()
+    torch.testing.assert_close(x.grad, y.grad)
+
+
 # Weights
 
 
@@ -182,8 +304,6 @@ def test_merged_updates_answer_as_unmerged_ones_do():
 
 
 def test_weights_of_a_loss_are_trained_and_kept_with_the_state(tmp_path, monkeypatch):
-    import diffseg_training.trainer
-
     class Scaled(nn.Module):
         def __init__(self, network):
             super().__init__()

@@ -37,13 +37,26 @@ def told(out):
 
 # Dice is no mean over samples: its sums are over the whole batch.
 FEEDFORWARD = ("objective={name: feedforward}", "sampling.prediction=classes")
+# Nor is the deviation that an autoencoder's latents are held to.
+AUTOENCODER = (
+    "objective={name: autoencoder, holding: 5}",
+    "network={name: kl_autoencoder, channels: 8, multipliers: [1, 1], blocks: 1, "
+    "groups: 8}",
+    "product=part",
+)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [(), FEEDFORWARD], ids=["denoising", "feedforward"])
+@pytest.mark.parametrize(
+    "more",
+    [(), FEEDFORWARD, AUTOENCODER],
+    ids=["denoising", "feedforward", "autoencoder"],
+)
 def test_two_processes_give_the_losses_of_one_at_the_same_batch(more, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    run(tiny_train(tiny_recipe(10, *more), one))
+    options = {"validate": None} if more is AUTOENCODER else {}
+    held_out = tiny_run.tiny_examples(2)
+    run(tiny_train(tiny_recipe(10, *more), one, held_out=held_out, **options))
     launcher = Path(sys.executable).with_name("accelerate")
     command = [launcher, "launch", "--multi_gpu", "--num_processes", "2"]
     command += ["--num_machines", "1", "--mixed_precision", "no"]
@@ -63,10 +76,12 @@ def test_two_processes_give_the_losses_of_one_at_the_same_batch(more, tmp_path):
     assert len(ours) == len(theirs) == 10
     for mine, other in zip(ours, theirs, strict=True):
         assert other["loss"] == pytest.approx(mine["loss"], abs=1e-4)
+        if more is AUTOENCODER:
+            assert other["holding"] == pytest.approx(mine["holding"], abs=1e-4)
     # Batch norm saw the whole batch, running statistics included.
     first, second = state_of(one), state_of(two)
     assert first.keys() == second.keys()
-    for name in ("net.norm.running_mean", "net.norm.running_var"):
+    for name in {"net.norm.running_mean", "net.norm.running_var"} & first.keys():
         torch.testing.assert_close(second[name], first[name], atol=1e-4, rtol=1e-4)
 
 

@@ -105,7 +105,8 @@ def tiny_score(network):
 def tiny_train(recipe, out, network=TinyDenoiser, examples=None, **options):
     """Work that trains the tiny network, or another, on discs."""
     kept = diffseg_training.trainer.build_network
-    diffseg_training.trainer.build_network = lambda *_, **__: network()
+    if recipe.network["name"] != "kl_autoencoder":  # which is built as it is asked for
+        diffseg_training.trainer.build_network = lambda *_, **__: network()
     try:
         out.mkdir(parents=True, exist_ok=True)
         validate = options.pop("validate", tiny_score)
@@ -119,7 +120,12 @@ if __name__ == "__main__":
     folder, steps, *rest = sys.argv[1:]
     more = [part for part in rest if "=" in part]
     pause = "--slowly" in rest
+    options = {"validate": None} if "product=part" in more else {}
     work = tiny_train(
-        tiny_recipe(int(steps), *more), Path(folder), resume="--resume" in rest
+        tiny_recipe(int(steps), *more),
+        Path(folder),
+        resume="--resume" in rest,
+        held_out=tiny_examples(2),
+        **options,
     )
     run(work, lambda _: time.sleep(0.02) if pause else None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ DOUBT = 0.2
 
 _SMALLEST = 3  # voxels: less is the noise of one border
 _FAINT = 0.02  # of the strongest place of all
+_AT_ONCE = 4096  # points that are looked through together
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,9 @@ def doubtful_places(
     for index in range(len(probability)):
         own = owner == index
         size = max(int(np.count_nonzero(classes == index + 1)), 1)
-        rows = _places_of(index, points[own], weight[own], steps, apart, size)
-        found.append([_with_neighbours(one, classes, steps, apart) for one in rows])
-    return _in_turns(found, most)
+        found.append(_places_of(index, points[own], weight[own], steps, apart, size))
+    chosen = _in_turns(found, most)
+    return tuple(_with_neighbours(one, classes, steps, apart) for one in chosen)
 
 
 def slice_doubts(
@@ -150,28 +151,37 @@ def _places_of(
     apart: float,
     size: int,
 ) -> list[DoubtfulPlace]:
-    """Maxima of the doubt around each point, kept apart; greedy."""
+    """Maxima of the doubt around each point, kept apart; greedy.
+
+    Around a maximum only a box is looked at, so that an image in doubt everywhere
+    takes no longer than its size.
+    """
     if not len(points):
         return []
-    density = _density(points, weight, steps, apart / 2)
-    millimetres = points * steps
-    left = np.ones(len(points), dtype=bool)
+    low = points.min(axis=0)
+    where = tuple((points - low).T)
+    left = np.zeros(points.max(axis=0) - low + 1, np.float32)
+    left[where] = weight  # of points that belong to no place yet; 0 elsewhere
+    density = _density(left, where, weight, steps, apart / 2)
+    reach = np.minimum(apart // steps, np.array(left.shape) - 1).astype(int)
+    near = _ball(reach, steps, apart)
     found: list[DoubtfulPlace] = []
-    while left.any():
-        candidates = np.flatnonzero(left)
-        best = candidates[density[candidates].argmax()]
-        offsets = millimetres[candidates] - millimetres[best]
-        near = candidates[(offsets**2).sum(axis=1) <= apart**2]
-        left[near] = False
-        if len(near) >= _SMALLEST:
-            z, y, x = (int(i) for i in points[best])
-            score = float(weight[near].sum()) / size
-            found.append(DoubtfulPlace((z, y, x), index, len(near), score, ()))
+    for at in _descending(density, where, left):
+        box, cut = _around(at, reach, left.shape)
+        around = left[box]  # a view
+        mine = near[cut] & (around > 0)
+        voxels = int(np.count_nonzero(mine))
+        if voxels >= _SMALLEST:
+            score = float(around[mine].sum(dtype=np.float64)) / size
+            z, y, x = (int(i) for i in np.add(at, low))
+            found.append(DoubtfulPlace((z, y, x), index, voxels, score, ()))
+        around[mine] = 0
     return found
 
 
 def _density(
-    points: NDArray[np.intp],
+    field: NDArray[np.float32],
+    where: tuple[NDArray[np.intp], ...],
     weight: NDArray[np.float64],
     steps: NDArray[np.float64],
     reach: float,
@@ -179,16 +189,50 @@ def _density(
     """Uncertainty summed around each point, in a box of about `reach` each way."""
     from scipy.ndimage import uniform_filter
 
-    low = points.min(axis=0)
-    field = np.zeros(points.max(axis=0) - low + 1, np.float32)
-    where = tuple((points - low).T)
-    field[where] = weight
     widths = [1 + 2 * max(1, round(reach / step)) for step in steps]
     sizes = [min(w, 2 * n - 1) for w, n in zip(widths, field.shape, strict=True)]
     around = uniform_filter(field, size=sizes, mode="constant")
     # A nearly flat top is broken in favour of its most uncertain voxel.
     dense: NDArray[np.float64] = around[where] + 1e-3 * weight * float(around.max())
     return dense
+
+
+def _descending(
+    density: NDArray[np.float64],
+    where: tuple[NDArray[np.intp], ...],
+    left: NDArray[np.float32],
+) -> Iterator[Point]:
+    """Points from the densest on, without those that have left meanwhile."""
+    order = np.argsort(-density, kind="stable")
+    for start in range(0, len(order), _AT_ONCE):
+        some = order[start : start + _AT_ONCE]
+        there = np.stack([axis[some] for axis in where], axis=1)
+        for z, y, x in there[left[tuple(there.T)] > 0].tolist():
+            if left[z, y, x] > 0:
+                yield z, y, x
+
+
+def _ball(
+    reach: NDArray[np.intp], steps: NDArray[np.float64], radius: float
+) -> NDArray[np.bool_]:
+    """Which voxels of a box of `reach` each way are no further from its middle."""
+    z, y, x = (
+        (np.arange(-n, n + 1) * step) ** 2 for n, step in zip(reach, steps, strict=True)
+    )
+    near: NDArray[np.bool_] = z[:, None, None] + y[:, None] + x <= radius**2
+    return near
+
+
+def _around(
+    at: Point, reach: NDArray[np.intp], shape: Sequence[int]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """A box around a point as far as there is an array, in the array and in itself."""
+    box, cut = [], []
+    for i, n, size in zip(at, reach.tolist(), shape, strict=True):
+        start, stop = max(0, i - n), min(size, i + n + 1)
+        box.append(slice(start, stop))
+        cut.append(slice(start - i + n, stop - i + n))
+    return tuple(box), tuple(cut)
 
 
 def _with_neighbours(

@@ -8,12 +8,14 @@ function ``build(**config)``, or, in another package, an entry point of the grou
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any
 
 import torch
 from torch import nn
 
-from diffseg.errors import UserError
+from diffseg.errors import UserError, nearest
 from diffseg.extensions import Kind, find
 
 NETWORK = Kind("network", "diffseg.networks", "build", "diffseg.networks")
@@ -33,10 +35,25 @@ def build_network(name: str, **config: Any) -> nn.Module:
     try:
         network = build(**config)
     except TypeError as err:
-        raise UserError(f"network {name}: {err}") from err
+        raise UserError(f"network {name}: {_told(err)}") from err
     if not isinstance(network, nn.Module):
         raise UserError(f"network {name}: what was built is no torch.nn.Module")
     return network
+
+
+def _told(err: TypeError) -> str:
+    """What a network cannot take; of a key that is not known, the nearest that is."""
+    found = re.search(r"(\w+)\.__init__\(\) got an unexpected.* '(\w+)'", str(err))
+    trace = err.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if found is None or trace is None:
+        return str(err)
+    # Where it was called, the class is known by its name.
+    kind = trace.tb_frame.f_globals.get(found[1])
+    known = inspect.signature(kind).parameters if isinstance(kind, type) else {}
+    hint = nearest(found[2], known) or f"; known: {', '.join(sorted(known))}"
+    return f"{found[2]} is no key of {found[1]}{hint}" if known else str(err)
 
 
 def fast_layout(dims: int) -> torch.memory_format:

@@ -44,6 +44,8 @@ def in_channels(image: Floats, wanted: Sequence[str], name: str = "image") -> Fl
 def refusal(name: str, channels: int, wanted: Sequence[str], model: str = "") -> str:
     """Say in one line that an image has the wrong channels, and what would do."""
     advice = "join files by ';' in that order"
+    if channels > len(wanted):
+        advice = "give an image of these alone, or choose another model"
     if len(wanted) == 1 and channels == 3:
         advice = (
             "give a grey image, or call the channel of a model of your own luminance"

@@ -86,7 +86,7 @@ def compose(answers: Sequence[Answer], grid: Grid) -> Composed:
     best = np.full(union.shape, -1, dtype=np.float32)
     for answer in answers:
         summary, whole = answer.summary, answer.place.region.slices
-        part = _within(answer.place.region, union)
+        part = index_of(answer.place.region, union)
         seen = 1 - summary.probability[0]
         wins = seen > best[part]
         best[part][wins] = seen[wins]
@@ -118,10 +118,32 @@ def joined(
             return None
         whole = np.empty((*one.shape[:-3], *region.shape), dtype=one.dtype)
         for box, summary in parts:
-            whole[(..., *_within(box, region))] = getattr(summary, name)
+            whole[(..., *index_of(box, region))] = getattr(summary, name)
         return whole
 
     return EnsembleSummary(*(laid(field.name) for field in fields(EnsembleSummary)))
+
+
+def cut(summary: EnsembleSummary, region: Region, wanted: Region) -> EnsembleSummary:
+    """Return the part of a summary of `region` that lies in a box within it."""
+    if wanted == region:
+        return summary
+    within = (..., *index_of(wanted, region))
+
+    def part(name: str) -> Any:
+        one = getattr(summary, name)
+        return None if one is None else one[within].copy()  # the rest is let go
+
+    return EnsembleSummary(*(part(field.name) for field in fields(EnsembleSummary)))
+
+
+def common(region: Region, other: Region) -> Region:
+    """Return the box that lies in both; they must overlap."""
+    z, y, x = (
+        (max(a, c), min(b, d))
+        for (a, b), (c, d) in zip(region.ranges, other.ranges, strict=True)
+    )
+    return Region(z, y, x)
 
 
 def around(regions: Sequence[Region]) -> Region:
@@ -132,7 +154,7 @@ def around(regions: Sequence[Region]) -> Region:
     return Region(z, y, x)
 
 
-def _within(region: Region, union: Region) -> tuple[Any, ...]:
+def index_of(region: Region, union: Region) -> tuple[Any, ...]:
     """Index of `region` in an array over `union`."""
     return tuple(
         slice(start - origin, stop - origin)

@@ -107,7 +107,13 @@ class Ensemble:
         )
 
     def __call__(
-        self, image: NDArray[np.float32], *, members: int, steps: int, seed: int
+        self,
+        image: NDArray[np.float32],
+        *,
+        members: int,
+        steps: int,
+        seed: int,
+        planes: range | None = None,
     ) -> Iterator[Drawn]:
         """Draw members (K, Z, Y, X) of one prepared image (C, Z, Y, X)."""
         readout, shape = self._readout, image.shape[1:]
@@ -132,7 +138,7 @@ class Ensemble:
                 shares = self._finish(shares, beside)
             return readout.completed(shares)
 
-        return self._members.draw(image, members, answer, steps)
+        return self._members.draw(image, members, answer, steps, planes)
 
 
 def draw_members(

@@ -62,11 +62,19 @@ class Noises(Ensemble):
     """Answers to noise alone: an ensemble of one step, whatever is asked for."""
 
     def __call__(
-        self, image: NDArray[np.float32], *, members: int, steps: int, seed: int
+        self,
+        image: NDArray[np.float32],
+        *,
+        members: int,
+        steps: int,
+        seed: int,
+        planes: range | None = None,
     ) -> Iterator[Drawn]:
         """Draw members (K, Z, Y, X) of one prepared image (C, Z, Y, X)."""
         del steps  # nothing is repeated
-        return super().__call__(image, members=members, steps=1, seed=seed)
+        return super().__call__(
+            image, members=members, steps=1, seed=seed, planes=planes
+        )
 
 
 class Flips:
@@ -86,7 +94,13 @@ class Flips:
         )
 
     def __call__(
-        self, image: NDArray[np.float32], *, members: int, steps: int, seed: int
+        self,
+        image: NDArray[np.float32],
+        *,
+        members: int,
+        steps: int,
+        seed: int,
+        planes: range | None = None,
     ) -> Iterator[Drawn]:
         """Draw members (K, Z, Y, X) of one prepared image (C, Z, Y, X)."""
         del steps, seed  # nothing is drawn and nothing repeated
@@ -100,7 +114,7 @@ class Flips:
 
         different = min(members, len(self._card.preparation.flips))
         block: list[Slab] = []
-        for piece in self._members.draw(image, different, answer):
+        for piece in self._members.draw(image, different, answer, planes=planes):
             yield piece
             if isinstance(piece, Slab):
                 block.append(piece)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,15 @@ from diffseg.domain.preview import Preview
 from diffseg.ensemble import Accumulator, EnsembleSummary, agreed, forbid
 from diffseg.errors import DiffsegError
 from diffseg.progress import Progress
-from diffseg.segmenters.composing import in_values, joined
+from diffseg.segmenters.composing import common, cut, in_values, index_of, joined
 from diffseg.segmenters.intensity import Floats
-from diffseg.segmenters.preparation import Frame, Prepared, part_of, restore
+from diffseg.segmenters.preparation import (
+    Frame,
+    Prepared,
+    part_of,
+    planes_of,
+    restore,
+)
 from diffseg.segmenters.source import Slab, Step
 
 # Seconds between two previews, at least; and at most this share of the time goes
@@ -27,20 +33,34 @@ _PAUSE, _SHARE = 0.4, 0.03
 class Expected:
     """What a place is to be given: of which model, how many members.
 
-    `absent` are the indices of classes that must not be found.
+    `absent` are the indices of classes that must not be found; `region` is what is
+    answered for, where the model is shown more than that.
     """
 
     card: ModelCard
     prepared: Prepared
     members: int
     absent: tuple[int, ...] = ()
+    region: Region | None = None
+
+    @property
+    def wanted(self) -> Region:
+        """What is answered for."""
+        return self.region or self.prepared.frame.region
+
+    @property
+    def planes(self) -> range:
+        """The planes of the prepared image that must be drawn for it."""
+        return planes_of(self.prepared.frame, self.wanted)
 
 
 class Gathering:
     """The members of one place, brought back to the source's voxels and summed up.
 
     They come whole, or as slabs: those of all members for the first planes, then
-    for the planes after them.
+    for the planes after them. Slices come as the model is shown them; what lies
+    beyond the region that is answered for is left out once they are summed up, as a
+    consensus may need the whole slice.
     """
 
     def __init__(self, expected: Expected) -> None:
@@ -48,7 +68,9 @@ class Gathering:
         self._frame, self._image = expected.prepared.frame, expected.prepared.image
         self._classes = len(expected.card.labels) + 1
         self._parts: list[tuple[Region, EnsembleSummary]] = []
-        self._planes = range(0)  # of the slabs at hand
+        self._wanted = expected.planes
+        first = self._wanted.start
+        self._planes = range(first, first)  # of the slabs at hand
         self._part: Frame | None = None
         self._accumulator: Accumulator | None = None
         self._step: Step | None = None
@@ -57,21 +79,23 @@ class Gathering:
     @property
     def units(self) -> int:
         """What all members of this place count for in progress; see `units_of`."""
-        return self._expected.members * units_of(self._expected.card, self._frame)
+        return self._expected.members * units_of(self._expected.card, self._wanted)
 
     @property
     def done(self) -> int:
         """How many of the units have come."""
-        total = int(self._image.shape[1])
-        before = self._expected.members * self._planes.start
+        total = len(self._wanted)
+        before = self._expected.members * (self._planes.start - self._wanted.start)
         here = len(self._planes) * (self._accumulator or _NOTHING).members
         per_member = self.units // self._expected.members
         return (before + here) * per_member // total
 
     def note(self, step: Step) -> None:
         """Take note of how far the chain of the next members is."""
-        each = self.units / self._expected.members / int(self._image.shape[1])
-        self._step = step
+        each = self.units / self._expected.members / len(self._wanted)
+        first, planes = self._wanted.start, step.planes
+        here = range(planes.start - first, planes.stop - first)
+        self._step = replace(step, planes=here)
         self._reached = self.done + step.share * len(step.planes) * each
 
     @property
@@ -84,7 +108,7 @@ class Gathering:
         """What is under way, in words; "" where nothing is known of it."""
         if self._step is None:
             return ""
-        return self._step.told(self._expected.members, int(self._image.shape[1]))
+        return self._step.told(self._expected.members, len(self._wanted))
 
     @property
     def settled(self) -> bool:
@@ -101,8 +125,9 @@ class Gathering:
         DiffsegError
             It is not of the expected shape, or does not come next.
         """
-        slab = piece if isinstance(piece, Slab) else Slab(0, piece)
-        shape = (self._classes, *self._image.shape[1:])
+        first = self._wanted.start
+        slab = piece if isinstance(piece, Slab) else Slab(first, piece)
+        shape = (self._classes, len(self._wanted), *self._image.shape[2:])
         got = slab.probability.shape
         whole = shape if not isinstance(piece, Slab) else (shape[0], got[1], *shape[2:])
         if got != whole:
@@ -116,12 +141,14 @@ class Gathering:
         member = restore(slab.probability, self._part)
         self._accumulator.add(forbid(member, self._expected.absent))
         if self.settled:
-            self._parts.append((self._part.region, self._agreed(self._part)))
+            box = common(self._part.region, self._expected.wanted)
+            agreed_on = self._agreed(self._part)
+            self._parts.append((box, cut(agreed_on, self._part.region, box)))
 
     def _begin(self, slab: Slab) -> None:
-        if self._planes.stop == self._image.shape[1]:
+        if self._planes.stop == self._wanted.stop:
             self._complain(f"more than {self._expected.members} members")
-        if slab.start != self._planes.stop or slab.stop > self._image.shape[1]:
+        if slab.start != self._planes.stop or slab.stop > self._wanted.stop:
             self._complain(f"planes {slab.start} to {slab.stop} out of turn")
         self._planes = range(slab.start, slab.stop)
         self._part = part_of(self._frame, slab.start, slab.stop)
@@ -148,19 +175,22 @@ class Gathering:
         count = (self._accumulator or _NOTHING).members
         if not self.settled or not self._parts:
             self._complain(f"{count} members instead of {self._expected.members}")
-        if self._planes.stop != self._image.shape[1]:
-            self._complain(f"planes 0 to {self._planes.stop} and no more")
-        return joined(self._parts, self._frame.region)
+        if self._planes.stop != self._wanted.stop:
+            first = self._wanted.start
+            self._complain(f"planes {first} to {self._planes.stop} and no more")
+        return joined(self._parts, self._expected.wanted)
 
     def preview(self, progress: Progress) -> Preview:
         """Say what the members so far make of the planes at hand."""
         assert self._part is not None
         assert self._accumulator is not None
         if self.settled:
-            summary = self._parts[-1][1]
+            box, summary = self._parts[-1]
             classes, uncertainty = summary.classes, summary.uncertainty
         else:
-            classes, uncertainty = self._accumulator.so_far()
+            box = common(self._part.region, self._expected.wanted)
+            within = index_of(box, self._part.region)
+            classes, uncertainty = (one[within] for one in self._accumulator.so_far())
         table: LabelTable = self._expected.card.labels
         return Preview(
             progress.stage,
@@ -169,7 +199,7 @@ class Gathering:
             progress.message,
             progress.under_way,
             progress.detail,
-            region=self._part.region,
+            region=box,
             mask=in_values(classes, table),
             uncertainty=_in_bytes(uncertainty),
         )
@@ -194,12 +224,12 @@ class Pace:
         self._next = time.perf_counter() + max(_PAUSE, seconds / _SHARE)
 
 
-def units_of(card: ModelCard, frame: Frame) -> int:
+def units_of(card: ModelCard, planes: range) -> int:
     """What one member counts for in progress: 1, or its planes where they come apart.
 
     Over 2 dimensions slices are finished one after another, over 3 all at once.
     """
-    return frame.shape[0] if card.preparation.dims == 2 else 1
+    return len(planes) if card.preparation.dims == 2 else 1
 
 
 def _in_bytes(share: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -20,10 +20,18 @@ from torch import Tensor
 from diffseg.diffusion import schedule_of
 from diffseg.diffusion.samplers import Noise
 from diffseg.domain import ModelCard
-from diffseg.errors import DiffsegError, UserError, exhausted
+from diffseg.errors import DiffsegError, UserError
 from diffseg.progress import Progress
 from diffseg.segmenters.denoiser import Evaluation, dtype_of, padded
 from diffseg.segmenters.drawing import chain
+from diffseg.segmenters.groups import (
+    Flip,
+    flipped,
+    in_groups,
+    in_turn,
+    mirrored,
+    one_group,
+)
 from diffseg.segmenters.latent_slices import LatentNetwork, LatentSlices
 from diffseg.segmenters.means import (
     first_means,
@@ -31,10 +39,10 @@ from diffseg.segmenters.means import (
     release,
     smaller,
 )
-from diffseg.segmenters.members import BLOCK_VOXELS, blocks, flipped
+from diffseg.segmenters.members import BLOCK_VOXELS, blocks
 from diffseg.segmenters.noise import StackNoise
 from diffseg.segmenters.readout import Readout
-from diffseg.segmenters.source import MEMORY, Drawn, Slab, Step, told_whose
+from diffseg.segmenters.source import MEMORY, Drawn, Slab, Step
 
 _LOG = logging.getLogger(__name__)
 
@@ -75,77 +83,46 @@ class LatentMembers:
         self._block_voxels = block_voxels
         dtype = dtype_of(network)
         self.means = first_means(device, dtype, None, batch_voxels)
-        self._slices: dict[tuple[int, ...], LatentSlices] = {}
+        self._slices: dict[Flip, LatentSlices] = {}
         self._busy: LatentSlices | None = None
 
     def __call__(
-        self, image: NDArray[np.float32], *, members: int, steps: int, seed: int
+        self,
+        image: NDArray[np.float32],
+        *,
+        members: int,
+        steps: int,
+        seed: int,
+        planes: range | None = None,
     ) -> Iterator[Drawn]:
         """Draw members (K, Z, Y, X) of one prepared image (C, Z, Y, X)."""
-        network = self._network
+        network, flips = self._network, self._card.preparation.flips
         sizes = padded(image.shape[2:], network.multiple)
         plane = (network.latent_channels, *(n // network.factor for n in sizes))
         noise = StackNoise(seed, plane, self._card.sampling.slice_correlation)
-        for planes in blocks(image.shape[1:], 2, self._block_voxels, steps):
-            done = 0
-            while done < members:
-                trouble = None
-                try:
-                    wanted = (done, members, steps)
-                    for piece in self._group(image, planes, wanted, noise):
-                        yield piece
-                        done += isinstance(piece, Slab)
-                except (RuntimeError, MemoryError) as error:
-                    if not exhausted(error):
-                        raise
-                    trouble = str(error)
-                # Outside the handler: the error's frames hold what it ran out of.
-                if trouble is not None:
-                    yield self._step_down(trouble)
-            self._slices.clear()
 
-    def _group(
-        self,
-        image: NDArray[np.float32],
-        planes: range,
-        wanted: tuple[int, int, int],
-        noise: StackNoise,
-    ) -> Iterator[Slab | Step | None]:
-        """Draw the next members that are computed together, one flip's after another's.
+        def compute(flip: Flip, mine: Sequence[int], on: range) -> Evaluation:
+            slices = self._seen(image, on, flip)
+            chained = partial(noise, mine, planes=in_turn(on, flip))
+            return _last(self._readout, steps, slices, chained)
 
-        `wanted` are the first member, the number of all, and the steps.
-        """
-        first, members, steps = wanted
-        flips = self._card.preparation.flips
-        area = math.prod(padded(image.shape[2:], self._network.multiple))
-        each = max(1, self.means.most(area) // len(planes))
-        stop = min(members, first + len(flips) * each)
-        drawn: dict[int, NDArray[np.float32]] = {}
-        for turn, flip in enumerate(flips):
-            mine = [m for m in range(first, stop) if m % len(flips) == turn]
-            if not mine:
-                continue
-            slices = self._seen(image, planes, flip)
-            on = planes[::-1] if 0 in flip else planes
-            chained = partial(noise, mine, planes=on)
-            work = _last(self._readout, steps, slices, chained)
-            answers = yield from told_whose(work, mine, len(drawn), planes)
-            for member, one in zip(mine, answers.numpy(), strict=True):
-                drawn[member] = flipped(one, flip)
-        for member in range(first, stop):
-            yield Slab(planes.start, drawn.pop(member))
+        def group(on: range, first: int) -> Iterator[Slab | Step | None]:
+            each = max(1, self.means.most(math.prod(sizes)) // len(on))
+            stop = min(members, first + len(flips) * each)
+            return one_group(on, range(first, stop), flips, compute)
+
+        runs = blocks(image.shape[1:], 2, self._block_voxels, steps, planes)
+        return in_groups(runs, members, group, self._step_down, self._slices.clear)
 
     def _seen(
-        self, image: NDArray[np.float32], planes: range, flip: tuple[int, ...]
+        self, image: NDArray[np.float32], planes: range, flip: Flip
     ) -> LatentSlices:
         """The planes of the flipped image; their latents are kept for this block."""
         if flip not in self._slices:
-            count = image.shape[1]
-            mirrored = range(count - planes.stop, count - planes.start)
             self._slices[flip] = LatentSlices(
                 self._network,
                 flipped(image, flip),
-                mirrored if 0 in flip else planes,
+                mirrored(planes, image.shape[1], flip),
                 context=self._card.preparation.context,
                 means=self.means,
             )
@@ -164,10 +141,11 @@ class LatentMembers:
         assert busy is not None
         after = smaller(before, (1, 1), busy.last_batch)  # tiles are not to be cut
         if after is None:
+            short = "the memory of this machine does not suffice for one slice: close "
+            if self._card.preparation.size is not None:  # slices are shown whole
+                raise DiffsegError(f"{short}other programs, or choose a smaller model")
             raise DiffsegError(
-                "the memory of this machine does not suffice for one slice: close "
-                "other programs, or give a smaller region",
-                option="--roi",
+                f"{short}other programs, or give a smaller region", option="--roi"
             )
         self.means = after
         self._busy = busy = None

@@ -1,4 +1,4 @@
-"""Members of an ensemble for one image: groups of them, slabs, and smaller means."""
+"""Members of an ensemble for one image: how many at once, tiles, smaller means."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from diffseg.domain import ModelCard
-from diffseg.errors import DiffsegError, exhausted
+from diffseg.errors import DiffsegError
 from diffseg.networks.conditioned import Conditioned
 from diffseg.progress import Progress
 from diffseg.segmenters.denoiser import Denoiser, Evaluation, Read, dtype_of, padded
+from diffseg.segmenters.groups import (
+    Flip,
+    flipped,
+    in_groups,
+    in_turn,
+    mirrored,
+    one_group,
+)
 from diffseg.segmenters.means import (
     first_means,
     in_words,
@@ -24,7 +32,7 @@ from diffseg.segmenters.means import (
     release,
     smaller,
 )
-from diffseg.segmenters.source import MEMORY, Slab, Step, told_whose
+from diffseg.segmenters.source import MEMORY, Slab, Step
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,26 +50,25 @@ The planes' indices are given in the order in which they stand in the flipped im
 """
 
 
-def flipped(array: NDArray[np.float32], axes: Sequence[int]) -> NDArray[np.float32]:
-    """Flip a (C, Z, Y, X) array along spatial axes (0 is Z)."""
-    spatial = tuple(axis + 1 for axis in axes)
-    # A copy: NumPy calls a flipped axis of length 1 contiguous, torch refuses it.
-    return np.flip(array, spatial).copy() if spatial else array
-
-
 def blocks(
-    shape: Sequence[int], dims: int, voxels: int = BLOCK_VOXELS, steps: int = 1
+    shape: Sequence[int],
+    dims: int,
+    voxels: int = BLOCK_VOXELS,
+    steps: int = 1,
+    planes: range | None = None,
 ) -> list[range]:
     """Runs of planes (Z, Y, X) that are finished one after another.
 
     A network over 3 dimensions has one; over 2, as many planes as make `voxels`, or
-    a share of them where members take several steps.
+    a share of them where members take several steps; of `planes` alone, where these
+    are given.
     """
-    planes = shape[0]
     if dims == 3:
-        return [range(planes)]
+        return [range(shape[0])]
+    wanted = range(shape[0]) if planes is None else planes
     each = max(1, voxels // (min(steps, _MOST_STEPS) * shape[1] * shape[2]))
-    return [range(a, min(a + each, planes)) for a in range(0, planes, each)]
+    starts = range(wanted.start, wanted.stop, each)
+    return [range(start, min(start + each, wanted.stop)) for start in starts]
 
 
 class Members:
@@ -99,64 +106,39 @@ class Members:
         dtype = dtype_of(network)
         tile = card.preparation.tile
         self.means = first_means(device, dtype, tile, batch_voxels)
-        self._denoisers: dict[tuple[int, ...], Denoiser] = {}
+        self._denoisers: dict[Flip, Denoiser] = {}
         self._busy: Denoiser | None = None
 
     def draw(
-        self, image: NDArray[np.float32], members: int, answer: Answer, steps: int = 1
+        self,
+        image: NDArray[np.float32],
+        members: int,
+        answer: Answer,
+        steps: int = 1,
+        planes: range | None = None,
     ) -> Iterator[Slab | Step | Progress | None]:
         """Draw `members` for an image (C, Z, Y, X); see `MemberSource`.
 
         Member m sees the image flipped by the card's m-th test-time flip, in turn.
         """
-        dims = self._network.dims
-        for planes in blocks(image.shape[1:], dims, self._block_voxels, steps):
-            done = 0
-            while done < members:
-                trouble = None
-                try:
-                    for piece in self._group(image, planes, done, members, answer):
-                        yield piece
-                        done += isinstance(piece, Slab)
-                except (RuntimeError, MemoryError) as error:
-                    if not exhausted(error):
-                        raise
-                    trouble = str(error)
-                # Outside the handler: the error's frames hold what it ran out of.
-                if trouble is not None:
-                    yield self._step_down(trouble)
-            self._denoisers.clear()
-
-    def _group(
-        self,
-        image: NDArray[np.float32],
-        planes: range,
-        first: int,
-        members: int,
-        answer: Answer,
-    ) -> Iterator[Slab | Step | None]:
-        """Draw the next members that are computed together, and yield them."""
         flips = self._preparation.flips
-        most = self._together(image.shape[1:], planes)
-        # In rounds of equal size: a mask on its own is slow.
-        left = -(-(members - first) // len(flips))
-        per_flip = -(-left // -(-left // most))
-        stop = min(members, first + len(flips) * per_flip)
-        drawn: dict[int, NDArray[np.float32]] = {}
-        waiting = first
-        for turn, flip in enumerate(flips):
-            mine = [m for m in range(first, stop) if m % len(flips) == turn]
-            if not mine:
-                continue
-            denoiser = self._denoiser(image, planes, flip)
-            on = planes[::-1] if 0 in flip else planes
-            work = _computed(answer, denoiser, mine, on)
-            answers = yield from told_whose(work, mine, len(drawn), planes)
-            for member, one in zip(mine, answers.numpy(), strict=True):
-                drawn[member] = flipped(one, flip)
-            while waiting in drawn:
-                yield Slab(planes.start, drawn.pop(waiting))
-                waiting += 1
+
+        def compute(flip: Flip, mine: Sequence[int], on: range) -> Evaluation:
+            denoiser = self._denoiser(image, on, flip)
+            return _computed(answer, denoiser, mine, in_turn(on, flip))
+
+        def group(on: range, first: int) -> Iterator[Slab | Step | None]:
+            most = self._together(image.shape[1:], on)
+            # In rounds of equal size: a mask on its own is slow.
+            left = -(-(members - first) // len(flips))
+            per_flip = -(-left // -(-left // most))
+            stop = min(members, first + len(flips) * per_flip)
+            return one_group(on, range(first, stop), flips, compute)
+
+        runs = blocks(
+            image.shape[1:], self._network.dims, self._block_voxels, steps, planes
+        )
+        return in_groups(runs, members, group, self._step_down, self._denoisers.clear)
 
     def _together(self, shape: Sequence[int], planes: range) -> int:
         """How many members of one flip may be computed together."""
@@ -165,7 +147,7 @@ class Members:
         return masks if dims == 3 else max(1, masks // len(planes))
 
     def _denoiser(
-        self, image: NDArray[np.float32], planes: range, flip: tuple[int, ...]
+        self, image: NDArray[np.float32], planes: range, flip: Flip
     ) -> Denoiser:
         if flip not in self._denoisers:
             network = placed(cast("nn.Module", self._network), self.means)
@@ -175,7 +157,7 @@ class Members:
                 self.means.device,
                 read=self._read,
                 context=self._preparation.context,
-                planes=_mirrored(planes, image.shape[1]) if 0 in flip else planes,
+                planes=mirrored(planes, image.shape[1], flip),
                 tile=self.means.tile,
                 means=self.means,
             )
@@ -196,9 +178,15 @@ class Members:
         after = smaller(before, tile, batch, self._network.multiple)
         if after is None:
             size = " x ".join(map(str, tile))
-            raise DiffsegError(
+            short = (
                 f"the memory of this machine does not suffice for one tile of {size} "
-                "voxels: close other programs, or give a smaller region",
+            )
+            if self._preparation.size is not None:  # slices are shown whole
+                raise DiffsegError(
+                    f"{short}voxels: close other programs, or choose a smaller model"
+                )
+            raise DiffsegError(
+                f"{short}voxels: close other programs, or give a smaller region",
                 option="--roi",
             )
         self.means = after
@@ -216,8 +204,3 @@ def _computed(
 ) -> Evaluation:
     answers: Tensor = yield from answer(denoiser, members, planes)
     return answers
-
-
-def _mirrored(planes: range, count: int) -> range:
-    """The same planes in a stack of `count` that is upside down."""
-    return range(count - planes.stop, count - planes.start)

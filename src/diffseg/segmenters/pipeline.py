@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,20 @@ from numpy.typing import NDArray
 
 from diffseg.domain import ModelCard, Proposal, Provenance, Request
 from diffseg.ensemble import EnsembleSummary
-from diffseg.progress import Progress, Result, Work
+from diffseg.progress import Progress, Work
 from diffseg.segmenters.checks import absent_classes, check_request, missed_labels
+from diffseg.segmenters.clock import Clock
 from diffseg.segmenters.composing import Answer, compose, in_values, on_grid
 from diffseg.segmenters.gathering import Expected, Gathering, Pace, units_of
-from diffseg.segmenters.preparation import Frame, Prepared, frame_of, prepare
-from diffseg.segmenters.regions import Place, places
-from diffseg.segmenters.source import MEMORY, MemberSource, Slab, Step
+from diffseg.segmenters.preparation import (
+    Frame,
+    Prepared,
+    frame_of,
+    planes_of,
+    prepare,
+)
+from diffseg.segmenters.regions import IMAGE, Place, places
+from diffseg.segmenters.source import MEMORY, MemberSource, Slab, Step, drawn_of
 
 _END = object()
 
@@ -32,39 +38,6 @@ class Host:
     device: str
     threads: int
     load_seconds: float = 0.0
-
-
-@dataclass(slots=True)
-class _Clock:
-    """Seconds spent so far in each stage."""
-
-    seconds: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(
-            ("load", "prepare", "sample", "write"), 0.0
-        )
-    )
-
-    @contextmanager
-    def stage(self, name: str) -> Generator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] += time.perf_counter() - start
-
-    def timed(self, name: str, work: Work[Result]) -> Work[Result]:
-        """Carry `work` on as a part of a stage: what its reader does is none."""
-        try:
-            while True:
-                with self.stage(name):
-                    try:
-                        progress = next(work)
-                    except StopIteration as stop:
-                        result: Result = stop.value
-                        return result
-                yield progress
-        finally:
-            work.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +56,7 @@ class _Tour:
     """The way from place to place: how far it is, and what was noticed."""
 
     plan: _Plan
-    clock: _Clock
+    clock: Clock
     warnings: list[str]
     total: int
     done: int = 0
@@ -98,10 +71,10 @@ class _Tour:
 
 
 def _tour(
-    plan: _Plan, looked_at: Sequence[Place], clock: _Clock, warnings: list[str]
+    plan: _Plan, looked_at: Sequence[Place], clock: Clock, warnings: list[str]
 ) -> _Tour:
-    frames = (_frame(plan, place) for place in looked_at)
-    units = sum(units_of(plan.card, frame) for frame in frames)
+    framed = ((_frame(plan, place), place.region) for place in looked_at)
+    units = sum(units_of(plan.card, planes_of(*one)) for one in framed)
     return _Tour(plan, clock, warnings, plan.members * units)
 
 
@@ -138,7 +111,7 @@ def iter_propose_with(
     UserError
         The request does not fit the model, or no region was found.
     """
-    clock = _Clock()
+    clock = Clock()
     yield Progress("prepare", message=request.volume.name)
     with clock.stage("load"):
         voxels = request.volume.data
@@ -167,9 +140,12 @@ def iter_propose_with(
 def seed_of(seed: int, place: Place) -> int:
     """Seed of one place: it depends on the place's name, not on its position.
 
-    So the order of the regions, and the way an image is stored, change nothing.
+    So the order of the regions, and the way an image is stored, change nothing. A
+    region of an image that is shown as a whole has the seed of the whole image: it
+    is answered for as it would be there.
     """
-    words = np.random.SeedSequence([seed, zlib.crc32(place.name.encode())])
+    name = place.name if place.shown is None else IMAGE
+    words = np.random.SeedSequence([seed, zlib.crc32(name.encode())])
     return int(words.generate_state(1)[0])
 
 
@@ -186,7 +162,7 @@ def _plan(card: ModelCard, request: Request) -> _Plan:
 
 def _frame(plan: _Plan, place: Place) -> Frame:
     grid = plan.request.volume.grid
-    return frame_of(grid, place.region, plan.card.preparation)
+    return frame_of(grid, place.shown or place.region, plan.card.preparation)
 
 
 def _prepared(plan: _Plan, place: Place, voxels: NDArray[Any]) -> Prepared:
@@ -200,11 +176,17 @@ def _sampled(
 ) -> Work[EnsembleSummary]:
     """Draw the members of one place and bring each back to the source's voxels."""
     plan, clock, pace = tour.plan, tour.clock, Pace()
-    expected = Expected(plan.card, prepared, plan.members, plan.absent)
+    expected = Expected(plan.card, prepared, plan.members, plan.absent, place.region)
     gathering = Gathering(expected)
     yield tour.progress(place, gathering)
-    seed = seed_of(plan.request.seed, place)
-    drawn = draw(prepared.image, members=plan.members, steps=plan.steps, seed=seed)
+    drawn = drawn_of(
+        draw,
+        prepared.image,
+        expected.planes,
+        members=plan.members,
+        steps=plan.steps,
+        seed=seed_of(plan.request.seed, place),
+    )
     try:
         while True:
             with clock.stage("sample"):

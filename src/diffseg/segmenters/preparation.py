@@ -155,6 +155,23 @@ def part_of(frame: Frame, start: int, stop: int) -> Frame:
     )
 
 
+def planes_of(frame: Frame, region: Region) -> range:
+    """Return the planes of the network's input that a box of the frame's lies in.
+
+    Of a frame whose planes are resampled, and that is the box: all of them.
+    """
+    if region == frame.region:
+        return range(frame.shape[0])
+    axis = frame.turn.axes[0]
+    first, last = frame.region.ranges[axis]
+    start, stop = region.ranges[axis]
+    # Backwards, the first planes of the input are the last of the source.
+    low, high = (last - stop, last - start) if frame.turn.flips[0] else (
+        start - first, stop - first
+    )  # fmt: skip
+    return range(low, high)
+
+
 def prepare(
     voxels: NDArray[Any], frame: Frame, intensity: Intensity, *, name: str = "image"
 ) -> Prepared:

@@ -18,8 +18,14 @@ from diffseg.segmenters.means import first_means
 from diffseg.segmenters.members import blocks
 from diffseg.segmenters.network import NetworkSegmenter
 from diffseg.segmenters.piece import Piece, timed
-from diffseg.segmenters.preparation import Frame, frame_of, restore
-from diffseg.segmenters.regions import is_crop, whole
+from diffseg.segmenters.preparation import (
+    Frame,
+    frame_of,
+    part_of,
+    planes_of,
+    restore,
+)
+from diffseg.segmenters.regions import is_crop, shown_for, whole
 
 # Typical of a head at 1 mm; it varies little with the image, which is shrunk first.
 REGISTRATION_SECONDS = 4.0
@@ -137,7 +143,14 @@ def _frames(segmenter: NetworkSegmenter, request: Request) -> list[Frame]:
             for axis, source in enumerate(turn.axes):
                 sides[source] = float(mm[axis])
             regions.append(_middle(grid.shape, sides, grid.spacing_zyx))
-    return [frame_of(grid, region, preparation) for region in regions]
+    frames = []
+    for region in regions:
+        frame = frame_of(
+            grid, shown_for(card, region, grid.shape) or region, preparation
+        )
+        planes = planes_of(frame, region)
+        frames.append(part_of(frame, planes.start, planes.stop))
+    return frames
 
 
 def _middle(

@@ -10,16 +10,22 @@ from diffseg.errors import UserError
 from diffseg.progress import Work
 from diffseg.volume import Grid, Volume
 
+# Name of the place that is the whole image.
+IMAGE = "image"
 ADVICE, OPTION = "give the region to look at", "--roi"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A region, its name, and how it came to be looked at."""
+    """A region, its name, and how it came to be looked at.
+
+    `shown` is what the model sees in order to answer for it; the region without it.
+    """
 
     name: str
     region: Region
     found_by: str
+    shown: Region | None = None
 
 
 Looked = tuple[tuple[Place, ...], list[str]]
@@ -35,9 +41,10 @@ def whole(shape: Sequence[int]) -> Region:
 def places(card: ModelCard, request: Request) -> Work[Looked]:
     """Return where to look, and a line for each doubt about it.
 
-    A region in the request counts first. Without one, a model with regions in a
-    template finds them by registration, unless the image is no larger than one
-    of them; any other model looks at the whole image.
+    A region in the request counts first; `shown_for` says what the model sees of the
+    image for it. Without one, a model with regions in a template finds them by
+    registration, unless the image is no larger than one of them; any other model
+    looks at the whole image.
 
     Yields
     ------
@@ -51,9 +58,9 @@ def places(card: ModelCard, request: Request) -> Work[Looked]:
     """
     volume = request.volume
     if request.region is not None:
-        place = Place("region", request.region, "request")
-        return (place,), _magnified(card, request.region, volume.shape)
-    everything = Place("image", whole(volume.shape), "whole image")
+        shown = shown_for(card, request.region, volume.shape)
+        return (Place("region", request.region, "request", shown),), []
+    everything = Place(IMAGE, whole(volume.shape), "whole image")
     if card.localisation is None or is_crop(
         volume.grid, card.localisation, card.preparation.orientation
     ):
@@ -61,18 +68,15 @@ def places(card: ModelCard, request: Request) -> Work[Looked]:
     return (yield from _registered(volume, card.localisation))
 
 
-def _magnified(card: ModelCard, region: Region, shape: Sequence[int]) -> list[str]:
-    """A doubt where a model of a fixed size sees less of a slice than it learnt on."""
-    if card.preparation.size is None:
-        return []
-    pairs = zip(region.ranges[1:], shape[1:], strict=True)
-    times = max(whole / (stop - start) for (start, stop), whole in pairs)
-    if times == 1:
-        return []
-    return [
-        f"the model learnt on whole slices, and sees the region alone: {times:.1f} "
-        "times as large as there"
-    ]
+def shown_for(card: ModelCard, region: Region, shape: Sequence[int]) -> Region | None:
+    """What the model is shown to answer for a region; None for the region alone.
+
+    A model that brings every slice to one size learnt on whole slices, where a part
+    of one would look larger than it ever saw: it is shown the whole image.
+    """
+    if card.preparation.size is None or card.localisation is not None:
+        return None
+    return whole(shape)
 
 
 def is_crop(grid: Grid, localisation: Localisation, orientation: str | None) -> bool:

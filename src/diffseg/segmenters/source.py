@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from inspect import signature
+from typing import Any, Protocol
+
+import numpy as np
 
 from diffseg.progress import Progress, Result
 from diffseg.segmenters.intensity import Floats
@@ -32,6 +35,11 @@ class Slab:
     def stop(self) -> int:
         """The plane after the last."""
         return self.start + int(self.probability.shape[1])
+
+    @property
+    def planes(self) -> range:
+        """Which planes of the image."""
+        return range(self.start, self.stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +136,10 @@ class MemberSource(Protocol):
         - `Slab` in place of whole members: the first planes of all members, then
           the planes after them, to the last. What is finished is shown.
 
+        A method over 2 dimensions may also take `planes`, a range: then it draws
+        those alone, as it would among all of them. Of another method all planes are
+        drawn, and those that are not wanted are left out.
+
         Parameters
         ----------
         image : (C, Z, Y, X) float32 ndarray
@@ -136,3 +148,47 @@ class MemberSource(Protocol):
         ------
         (K, Z, Y, X) float32 ndarray in [0, 1], background first, summing to 1.
         """
+
+
+def drawn_of(
+    source: MemberSource,
+    image: Floats,
+    planes: range,
+    *,
+    members: int,
+    steps: int,
+    seed: int,
+) -> Iterator[Drawn]:
+    """Ask a source for some planes of an image; see `MemberSource`."""
+    asked: dict[str, Any] = {"members": members, "steps": steps, "seed": seed}
+    if planes == range(image.shape[1]):
+        return source(image, **asked)
+    if "planes" in signature(source).parameters:
+        asked["planes"] = planes
+        return source(image, **asked)
+    return _only(source(image, **asked), planes)
+
+
+def _only(drawn: Iterator[Drawn], planes: range) -> Iterator[Drawn]:
+    """What is drawn of all planes, without those that are not wanted."""
+    try:
+        for piece in drawn:
+            if isinstance(piece, np.ndarray):
+                yield piece[:, planes.start : planes.stop]
+                continue
+            if not isinstance(piece, Slab | Step):
+                yield piece
+                continue
+            of = piece.planes
+            both = range(max(of.start, planes.start), min(of.stop, planes.stop))
+            if not both:
+                yield None  # nothing to tell of, yet a sign of life
+            elif isinstance(piece, Step):
+                yield replace(piece, planes=both)
+            else:
+                within = slice(both.start - of.start, both.stop - of.start)
+                yield Slab(both.start, piece.probability[:, within])
+    finally:
+        close = getattr(drawn, "close", None)
+        if close is not None:
+            close()

@@ -100,7 +100,7 @@ class Mischief:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_layers_may_go_at_any_time(robot: Any, crop: Path, seed: int) -> None:
     case = robot.open(crop)
-    robot.window.dock.propose.ask_replace = lambda touched: False
+    robot.window.dock.propose.ask_replace = lambda touched, word: False
     robot.find("diffseg.propose.members").setValue(4)
     robot.find("diffseg.propose.steps").setValue(2)
     mischief = Mischief(robot, seed)

@@ -81,7 +81,7 @@ def test_open_label_propose_correct_export(
 
     # Proposing again keeps what was drawn.
     settings(robot, 2, 1, 3)
-    robot.window.dock.propose.ask_replace = lambda touched: False
+    robot.window.dock.propose.ask_replace = lambda touched, word: False
     robot.propose()
     earlier = case.proposal
     robot.wait(lambda: case.proposal is not earlier, "there is another proposal")

@@ -44,7 +44,7 @@ def with_strokes(robot: Any, crop: Path) -> Any:
 def assert_can_propose(robot: Any, case: Any) -> None:
     robot.find("diffseg.propose.members").setValue(2)
     robot.find("diffseg.propose.steps").setValue(1)
-    robot.window.dock.propose.ask_replace = lambda touched: False
+    robot.window.dock.propose.ask_replace = lambda touched, word: False
     robot.propose()
     robot.wait(lambda: case.proposal is not None, "it proposes again")
     robot.wait_idle()
