@@ -84,6 +84,25 @@ class Dataset:
             )
         return cases
 
+    def for_training(self) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+        """Cases of ``train`` to learn from, and of ``val`` to choose weights on.
+
+        Raises
+        ------
+        UserError
+            One of the splits holds no case.
+        """
+        found = [tuple(c for c in self.cases if c.split == s) for s in ("train", "val")]
+        for name, use, cases in zip(
+            ("train", "val"), ("learn from", "choose weights on"), found, strict=True
+        ):
+            if not cases:
+                raise UserError(
+                    f"{self.root} has no case to {use}: give it a manifest.csv whose "
+                    f"column split says {name} for some patients"
+                )
+        return found[0], found[1]
+
 
 def load_dataset(path: str | Path) -> Dataset:
     """Read and check a dataset.

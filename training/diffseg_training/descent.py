@@ -11,13 +11,13 @@ from typing import Any, cast
 
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
-from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from diffseg.diffusion import generator
 from diffseg.errors import UserError
 from diffseg.networks import training_layout
 from diffseg_training.allocation import keep_freed_memory
+from diffseg_training.average import Average
 from diffseg_training.loader import Loader, default_workers
 from diffseg_training.machines import all_of
 from diffseg_training.optimisation import learning_rate, make_optimiser
@@ -73,13 +73,7 @@ class Descent:
         if self.device.type == "cpu":
             keep_freed_memory()
         self.optimiser = make_optimiser(options, step.trained(), str(self.device))
-        self.average = EMAModel(
-            step.averaged(),
-            decay=options.ema,
-            use_ema_warmup=options.ema_warmup,
-            power=0.75,
-            foreach=True,
-        )
+        self.average = Average(step.averaged(), options.ema, warmup=options.ema_warmup)
         self.model, self._prepared = accelerator.prepare(step, self.optimiser)
         self.rate = 0.0
         self.skipped = 0
@@ -187,6 +181,8 @@ class Descent:
         elif bool(broken):
             for buffer, value in before:
                 buffer.copy_(value)
+            if self.accelerator.scaler is not None:
+                self._prepared.step()  # which it skips, and lowers the scale
             return
         self._prepared.step()
         self.average.step(self.step.averaged())

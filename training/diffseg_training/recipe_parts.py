@@ -106,6 +106,12 @@ class Optimiser(Part):
         title="Faster growth of the average's decay, up to `ema`",
         description="1 - (1 + step) ** -0.75; else (1 + step) / (10 + step)",
     )
+    ema_of: tuple[str, ...] = Field(
+        (),
+        title="Parts of the network that are averaged",
+        description="Beginnings of their parameters' names; of the others the last "
+        "weights are used. Empty: all",
+    )
     precision: Precision = Field(
         "auto",
         title="Arithmetic",

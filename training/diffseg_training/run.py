@@ -63,7 +63,7 @@ def train_model(
     recipe = load_recipe(name, overrides)
     where = resolve_device(device or "auto")
     dataset = load_dataset(data)
-    dataset.split("train"), dataset.split("val")  # refused before anything is made
+    dataset.for_training()  # refused before anything is made
     make_accelerator(recipe, where, out)
     if is_first():
         _open_folder(out, resume)

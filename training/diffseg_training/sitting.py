@@ -120,22 +120,21 @@ class Sitting:
         descent = self.descent
         step, average = descent.step, descent.average
         parameters = step.averaged()
-        average.store(parameters)
-        average.copy_to(parameters)
-        step.eval()
-        if validate is None:
-            scores = dict(loss_scores(step, self.recipe, held_out, descent.accelerator))
-        else:
-            scores = dict(validate(step.network))
-        # The first ones are kept whatever they score: NaN is above nothing.
-        self.unimproved += 1
-        if not self.best_weights or scores["score"] > self.best["score"]:
-            self.best, self.unimproved = scores, 0
-            self.best_weights = {
-                key: value.detach().cpu().clone()
-                for key, value in step.learnt().items()
-            }
-        average.restore(parameters)
+        with average.in_place_of(parameters):
+            step.eval()
+            if validate is None:
+                found = loss_scores(step, self.recipe, held_out, descent.accelerator)
+            else:
+                found = validate(step.network)
+            scores = dict(found)
+            # The first ones are kept whatever they score: NaN is above nothing.
+            self.unimproved += 1
+            if not self.best_weights or scores["score"] > self.best["score"]:
+                self.best, self.unimproved = scores, 0
+                self.best_weights = {
+                    key: value.detach().cpu().clone()
+                    for key, value in step.learnt().items()
+                }
         self.log({"validation": scores})
         self.save()
         return scores
@@ -152,6 +151,7 @@ class Sitting:
     def save(self) -> None:
         """Write everything a resumed run needs."""
         descent, pace = self.descent, self.descent.pace
+        scaler = descent.accelerator.scaler
         descent.agreed()
         pace.saved_minutes = pace.minutes
         if not descent.accelerator.is_main_process:
@@ -169,6 +169,7 @@ class Sitting:
                 "skipped": descent.skipped,
                 "best": self.best,
                 "unimproved": self.unimproved,
+                "scaler": None if scaler is None else scaler.state_dict(),
                 "since": {"count": descent.averages.count, **descent.averages.sums},
                 "sittings": self.sittings,
             },
@@ -191,6 +192,9 @@ class Sitting:
         pace.first_images = pace.images
         self.best, descent.skipped = numbers["best"], numbers["skipped"]
         self.unimproved = numbers.get("unimproved", 0)
+        scaler = descent.accelerator.scaler
+        if scaler is not None and numbers.get("scaler"):  # else it was no fp16 before
+            scaler.load_state_dict(numbers["scaler"])
         since = dict(numbers.get("since", {"count": 0}))
         descent.averages = Averages(since.pop("count"), since)
         if descent.accelerator.is_main_process:

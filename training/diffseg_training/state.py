@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.training_utils import EMAModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from diffseg.errors import UserError
+from diffseg_training.average import Average
 from diffseg_training.recipe import Recipe
 from diffseg_training.step import Step
 
@@ -28,7 +28,7 @@ def save_state(
     *,
     step: Step,
     optimiser: torch.optim.Optimizer,
-    average: EMAModel,
+    average: Average,
     best_weights: Mapping[str, Tensor],
     numbers: Mapping[str, Any],
 ) -> None:
@@ -42,7 +42,7 @@ def save_state(
     tensors = {f"net.{k}": v for k, v in step.network.state_dict().items()}
     tensors |= {f"loss.{k}": v for k, v in step.of_loss().items()}
     tensors |= {f"best.{k}": v for k, v in best_weights.items()}
-    tensors |= {f"ema.{i}": v for i, v in enumerate(average.shadow_params)}
+    tensors |= {f"ema.{i}": v for i, v in enumerate(average.shadows)}
     for index, slots in optimiser.state_dict()["state"].items():
         tensors |= {f"opt.{index}.{k}": v for k, v in slots.items()}
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
@@ -56,7 +56,7 @@ def save_state(
         if name == before:  # never over what the state before consists of
             name = f"state-{numbers['step']}b.safetensors"
         save_file(tensors, folder / name)
-        content = {**numbers, "tensors": name, "ema_step": average.optimization_step}
+        content = {**numbers, "tensors": name, "ema_step": average.steps}
         aside.write_text(json.dumps(content, indent=1), encoding="utf-8")
         aside.replace(path)
     except (OSError, SafetensorError) as err:
@@ -84,7 +84,7 @@ def load_state(
     *,
     step: Step,
     optimiser: torch.optim.Optimizer,
-    average: EMAModel,
+    average: Average,
     recipe: Recipe,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Put a saved state back; returns its numbers and the best weights.
@@ -97,6 +97,8 @@ def load_state(
     numbers = _numbers(folder)
     ours, theirs = recipe.model_dump(mode="json"), numbers["sittings"][-1]["recipe"]
     changed = [key for key in _FIXED if ours[key] != theirs.get(key)]
+    if ours["optimiser"]["ema_of"] != theirs["optimiser"].get("ema_of", []):
+        changed.append("optimiser.ema_of")
     if changed:
         raise UserError(
             f"{folder.parent} was trained by a recipe with another "
@@ -110,9 +112,9 @@ def load_state(
     for key, value in step.of_loss().items():
         value.copy_(loss[key])
     shadows = _part(tensors, "ema.")
-    for i, shadow in enumerate(average.shadow_params):
-        shadow.data.copy_(shadows[str(i)])
-    average.optimization_step = numbers["ema_step"]
+    for i, shadow in enumerate(average.shadows):
+        shadow.copy_(shadows[str(i)])
+    average.steps = numbers["ema_step"]
     state = optimiser.state_dict()
     parameters = optimiser.param_groups[0]["params"]
     for key, value in _part(tensors, "opt.").items():

@@ -20,12 +20,18 @@ class Step(nn.Module):
     network : nn.Module
     loss : Loss
         Where it is a module, its weights are trained along.
+    parts : sequence of str
+        Beginnings of the names of the network's parameters that are averaged; empty:
+        all.
     """
 
-    def __init__(self, network: nn.Module, loss: Loss) -> None:
+    def __init__(
+        self, network: nn.Module, loss: Loss, parts: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
+        self._parts = tuple(parts) or ("",)
 
     def forward(
         self, image: Tensor, classes: Tensor, sources: Sequence[torch.Generator]
@@ -38,8 +44,12 @@ class Step(nn.Module):
         return [p for p in self.parameters() if p.requires_grad]
 
     def averaged(self) -> list[nn.Parameter]:
-        """Parameters of the network that are not frozen."""
-        return [p for p in self.network.parameters() if p.requires_grad]
+        """Parameters of the network that are not frozen, of the parts to average."""
+        return [
+            parameter
+            for name, parameter in self.network.named_parameters()
+            if parameter.requires_grad and name.startswith(self._parts)
+        ]
 
     def learnt(self) -> dict[str, Tensor]:
         """The network's state but its frozen parameters, by name."""

@@ -46,6 +46,27 @@ def sum_over_processes(x: Tensor) -> Tensor:
     return mean_over_processes(x) * distributed.get_world_size()
 
 
+def deviation_over_processes(x: Tensor) -> Tensor:
+    """Standard deviation (unbiased) of the elements of `x` in all processes.
+
+    Differentiable, as many elements in each; of those in `x` alone where nothing is
+    learnt.
+    """
+    x = x.float()
+    if not torch.is_grad_enabled():
+        return x.std()  # on held-out cases, processes do not go in step
+    centred = x - mean_over_processes(x.mean())
+    count = x.numel() * _processes()
+    variance = mean_over_processes(centred.square().mean())
+    return (variance * (count / max(1, count - 1))).sqrt()
+
+
+def _processes() -> int:
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return 1
+    return distributed.get_world_size()
+
+
 @torch.no_grad()
 def of_all_processes(x: Tensor) -> Tensor:
     """The samples (B, ...) of all processes, equally many in each; no gradient."""
@@ -101,7 +122,7 @@ class SynchronisedBatchNorm(_BatchNorm):
         share = self.momentum
         if share is None:
             share = 1.0 / float(self.num_batches_tracked)
-        count *= distributed.get_world_size() if distributed.is_initialized() else 1
+        count *= _processes()
         unbiased = variance * (count / max(1, count - 1))
         self.running_mean.lerp_(mean.to(self.running_mean), share)
         self.running_var.lerp_(unbiased.to(self.running_var), share)

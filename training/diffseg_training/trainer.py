@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from diffseg.errors import UserError, nearest
 from diffseg.networks import build_network, fast_layout
 from diffseg.progress import Progress, Work
 from diffseg_training.descent import Descent
@@ -103,7 +104,15 @@ def make_step(recipe: Recipe) -> Step:
     if recipe.lora is not None:
         add_lora(network, recipe.lora, recipe.seed)
     network = network.to(memory_format=fast_layout(len(recipe.patch)))
-    return Step(network, make_loss(recipe, network))
+    loss, parts = make_loss(recipe, network), recipe.optimiser.ema_of
+    for part in parts:
+        if not Step(network, loss, (part,)).averaged():
+            known = dict.fromkeys(n.split(".")[0] for n, _ in network.named_children())
+            raise UserError(
+                f"optimiser.ema_of {part!r} begins no trained parameter's name"
+                + (nearest(part, known) or f"; parts are {', '.join(known)}")
+            )
+    return Step(network, loss, parts)
 
 
 def _until_done(

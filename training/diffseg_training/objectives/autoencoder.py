@@ -22,6 +22,7 @@ from diffseg_training.objectives import Batch, Loss
 from diffseg_training.objectives.terms import normal, one_hot
 from diffseg_training.recipe import Recipe
 from diffseg_training.settings.autoencoder import Settings
+from diffseg_training.synchronised import deviation_over_processes
 
 _COLOURS = 3
 # Within this distance of 0 and 1 the cross-entropy has no gradient left to explode.
@@ -116,9 +117,9 @@ def distance(mean: Tensor, deviation: float) -> Tensor:
     """Squared relative distance of the latents' deviations from the wanted one.
 
     Those of masks and of images, the first and the second half of the batch, are held
-    apart.
+    apart, each over the whole batch, however it is spread over processes.
     """
-    found = torch.stack([half.float().std() for half in mean.chunk(2)])
+    found = torch.stack([deviation_over_processes(half) for half in mean.chunk(2)])
     return ((found / deviation - 1) ** 2).sum()
 
 

@@ -10,8 +10,8 @@ Of each sample one timestep, alike of all, and one noise is drawn from its own s
   et al. 2025). The projector is trained along and dropped afterwards.
 
 U-Net and image encoder are trained; the autoencoder of the masks and the teacher are
-not. Weights are averaged of both that are trained: the public code averages the U-Net's
-alone.
+not. Weights are averaged of both that are trained, or of the U-Net alone, as the public
+code does, by ``optimiser.ema_of``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from diffseg.diffusion import Prediction, schedule_of, target, to_x0
 from diffseg.errors import UserError
 from diffseg.networks.latent_diffusion import LatentDiffusion
+from diffseg.networks.latent_shapes import below
 from diffseg_training.objectives import Batch, Loss
 from diffseg_training.objectives.latent_alignment import Alignment, alignment_of
 from diffseg_training.objectives.latent_parts import read_part
@@ -30,6 +31,9 @@ from diffseg_training.objectives.terms import levels, normal, one_hot, sample_er
 from diffseg_training.recipe import Recipe
 from diffseg_training.settings.latent import Settings
 from diffseg_training.synchronised import of_all_processes
+
+# Where an autoencoder lies in a checkpoint that holds more: the public code's, ours.
+_WITHIN = ("first_stage_model.", "autoencoder.")
 
 
 def make(recipe: Recipe, network: nn.Module) -> Loss:
@@ -184,4 +188,6 @@ def begin(network: LatentDiffusion, config: Settings) -> None:
             )
         return
     unet = None if config.unet is None else read_part(config.unet).weights
-    network.start_from(read_part(config.autoencoder).weights, unet)
+    found = read_part(config.autoencoder).weights
+    inner = (below(found, prefix) for prefix in _WITHIN)
+    network.start_from(next(filter(None, inner), found), unet)

@@ -11,10 +11,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from diffseg.errors import UserError
+from diffseg.errors import UserError, nearest
+from diffseg.models.public_state import public_state
+from diffseg.models.pulling import public_weights
 from diffseg.networks import build_network
 from diffseg.resources import resource
 from diffseg_training.parts import CONFIG, WEIGHTS
+
+# Of weights alone, which say nothing of how they are built.
+_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+_PULL = " that diffseg models pull lists"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,16 +53,19 @@ def read_part(spec: str) -> TrainedPart:
     ----------
     spec : str
         Folder that a recipe of the product part has written; or a file of
-        safetensors; or the name of a part that ships.
+        safetensors, or a published checkpoint, whose tensors alone are read; or the
+        name of a part that ships, or of public weights that were pulled.
 
     Raises
     ------
     UserError
-        There is no such part, or its weights are not those of its configuration.
+        There is no such part, its weights are not those of its configuration, or a
+        checkpoint would have to be unpickled.
     """
     path = Path(spec).expanduser()
-    if path.suffix == ".safetensors":
-        return TrainedPart({}, _weights(path))
+    public = spec in {entry.name for entry in public_weights()}
+    if path.suffix in _FILES or (public and not path.is_dir()):
+        return TrainedPart({}, public_state(spec))
     folder = path if path.is_dir() else _shipped(spec)
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -71,7 +80,7 @@ def read_part(spec: str) -> TrainedPart:
         raise UserError(
             f"weights of part {folder} are not those of its {CONFIG}: train it again"
         )
-    return TrainedPart(network, _weights(folder / WEIGHTS))
+    return TrainedPart(network, public_state(folder / WEIGHTS))
 
 
 def _shipped(name: str) -> Path:
@@ -81,18 +90,7 @@ def _shipped(name: str) -> Path:
     except FileNotFoundError:
         raise UserError(
             f"part {name!r} is neither a folder nor one that ships; train it by a "
-            "recipe of an autoencoder or a teacher, and give its folder OUT/part"
-        ) from None
-
-
-def _weights(file: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(file)
-    except (SafetensorError, OSError) as err:
-        raise UserError(
-            f"weights {file} cannot be read as safetensors: "
-            f"{str(err).splitlines()[0]}; give a file of safetensors"
+            "recipe of an autoencoder or a teacher, and give its folder OUT/part, or "
+            "name public weights"
+            + (nearest(name, [e.name for e in public_weights()]) or _PULL)
         ) from None

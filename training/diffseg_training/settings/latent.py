@@ -17,13 +17,15 @@ class Settings(ObjectiveSettings):
         None,
         title="Autoencoder",
         description="OUT/part of a recipe of an autoencoder, the name of a part that "
-        "ships, or a file of safetensors (kl-f8); None: as the recipe's start has it",
+        "ships or of public weights that were pulled (kl-f8), or a file of safetensors "
+        "or a checkpoint; None: as the recipe's start has it",
     )
     unet: str | None = Field(
         None,
         title="First weights of the U-Net",
-        description="A file of safetensors, of the unconditional network too (its "
-        "first convolution is doubled and halved); random without it",
+        description="The name of public weights that were pulled (ldm-lsun-churches), "
+        "or a file of safetensors or a checkpoint, of the unconditional network too "
+        "(its first convolution is doubled and halved); random without it",
     )
     loss: Literal["l1", "l2"] = Field("l1", title="Error of the prediction")
     latent_x0: float = Field(
