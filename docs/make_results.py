@@ -1,13 +1,14 @@
 """Train and evaluate the cells of docs/results.md, and write its tables.
 
     python docs/make_results.py list
-    python docs/make_results.py run --runs runs --minutes 10 [--only ph2-ensemdiff ...]
+    python docs/make_results.py run --runs runs [--jobs 2] [--kill] [--only ph2 ...]
     python docs/make_results.py write
 
-A cell is one training by a committed recipe and one evaluation of its model on val.
-What is measured lands in ``docs/results/<cell>.json``; a cell that has its file is
-left alone, so that a run can be stopped and gone on with at any time. Data is looked
-for in ``DIFFSEG_DATA``.
+A cell is most often one training by a committed recipe and one evaluation of its model
+on val. What is measured lands in ``docs/results/<cell>.json``; a cell that has its file
+is left alone, so that a run can be stopped and gone on with at any time. Trainings have
+a number of steps and not of minutes: what else the machine does changes nothing. Data
+is looked for in ``DIFFSEG_DATA``.
 """
 
 from __future__ import annotations
@@ -16,114 +17,138 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from results_cells import Cell, cells
+from results_data import data_folder
+
 HERE = Path(__file__).parent
 MEASURED = HERE / "results"
-SETS = ("ph2", "nuclei", "lgg")
-NETWORKS = ("ensemdiff", "segdiff", "medsegdiff")
-REFERENCES = ("unet", "segformer")
-SCHEDULES = {
-    "linear-1e-4-0.02": ("linear", "[0.0001, 0.02]"),
-    "linear-8.5e-4-0.012": ("linear", "[0.00085, 0.012]"),
-    "scaled-8.5e-4-0.012": ("scaled_linear", "[0.00085, 0.012]"),
-}
-"""Beside linear 0.0015 to 0.0155, which is the LEAF recipes' own."""
+_LOOK_SECONDS = 1.0  # between looks at how far a training is
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One training and its evaluation.
-
-    Attributes
-    ----------
-    name : str
-        Of its file in docs/results.
-    table : str
-        Letter of the table in docs/results.md.
-    data, recipe : str
-        Name of the data set's folder, and of the recipe.
-    settings : tuple of str
-        ``--set`` of the training.
-    evaluation : tuple of str
-        Further arguments of ``diffseg evaluate``.
-    """
-
-    name: str
-    table: str
-    data: str
-    recipe: str
-    settings: tuple[str, ...] = ()
-    evaluation: tuple[str, ...] = ()
-
-
-def cells() -> Iterator[Cell]:
-    """Every cell of the tables, in the order in which they are worth the time."""
-    for data in SETS:
-        for network in NETWORKS:
-            yield Cell(f"{data}-{network}", "a", data, f"{data}-{network}")
-            twin = f"{data}-{network}-feedforward"
-            yield Cell(twin, "a", data, twin)
-        for network in REFERENCES:
-            yield Cell(f"{data}-{network}", "a", data, f"{data}-{network}")
-    seeds = ("--seeds", "0,1,2,3,4,5,6,7,8,9")
-    for data in ("ph2", "lgg"):
-        leaf = f"{data}-leaf"
-        for kind in ("x0", "v", "eps"):
-            said = (f"sampling.prediction={kind}",)
-            yield Cell(f"{leaf}-{kind}", "c", data, leaf, said, seeds)
-            alone = (*said, "objective.alignment=0")
-            yield Cell(f"{leaf}-{kind}-alone", "c", data, leaf, alone, seeds)
-        for strength in ("0.125", "0.5"):
-            said = (f"objective.alignment={strength}",)
-            yield Cell(f"{leaf}-strength-{strength}", "c", data, leaf, said)
-        for name, (schedule, betas) in SCHEDULES.items():
-            said = (f"sampling.schedule={schedule}", f"sampling.betas={betas}")
-            yield Cell(f"{leaf}-{name}", "c", data, leaf, said)
-
-
-def run_cell(cell: Cell, runs: Path, minutes: float) -> None:
-    """Train, evaluate, and keep what was measured; goes on with a run that stopped."""
-    data = str(Path(os.environ["DIFFSEG_DATA"]) / cell.data)
+def run_cell(cell: Cell, runs: Path, threads: int, kill: bool) -> None:
+    """Measure one cell, and keep what was measured; goes on with a run that stopped."""
+    data = str(data_folder(cell.data, runs))
     folder = runs / cell.name
-    train = [
-        *("train", cell.recipe, "--data", data, "--out", str(folder)),
-        *("--minutes", str(minutes), "--json"),
-        *(part for one in cell.settings for part in ("--set", one)),
-    ]
-    if (folder / "state" / "state.json").exists():
-        train.append("--resume")
-    trained = diffseg(train)
-    evaluate = [
-        *("evaluate", "--model", str(folder / "model"), "--data", data),
-        *("--split", "val", "--out", str(folder / "val"), "--json", *cell.evaluation),
-    ]
-    keep(cell, minutes, {"train": trained, "val": diffseg(evaluate)})
+    found: dict[str, Any] = {}
+    if cell.kind == "fingerprint":
+        found["fingerprint"] = diffseg(
+            *("fingerprint", "--data", data, "--split", "train", "--json"),
+            *("--out", str(folder), "--set", f"length.steps={cell.steps}"),
+            *("--set", "length.minutes=600"),
+            *(option.format(runs=runs) for option in cell.settings),
+            threads=threads,
+        )
+    elif cell.kind == "losses":
+        out = folder.with_suffix(".json")
+        both = (f"{runs / cell.recipe}", f"{runs / cell.recipe}-images")
+        script = [sys.executable, str(HERE / "results_losses.py"), "--data", data]
+        told = [part for one in both for part in ("--run", one)]
+        run_command([*script, *told, "--out", str(out)], threads)
+        found["losses"] = json.loads(out.read_text(encoding="utf-8"))
+    elif cell.kind == "nnunet":
+        found["val"] = diffseg(
+            *("nnunet", "--data", data, "--out", str(folder), *cell.settings, "--json"),
+            threads=threads,
+        )
+    if cell.kind in ("model", "part"):
+        found["train"] = train(cell, data, runs, threads, kill)
+    if cell.kind in ("model", "evaluation"):
+        model = folder if cell.kind == "model" else runs / cell.recipe
+        found["val"] = diffseg(
+            *("evaluate", "--model", str(model / "model"), "--data", data),
+            *("--split", "val", "--out", str(runs / cell.name / "val"), "--json"),
+            *cell.evaluation,
+            threads=threads,
+        )
+    keep(cell, threads, found)
 
 
-def diffseg(arguments: Sequence[str]) -> dict[str, Any]:
+def train(
+    cell: Cell, data: str, runs: Path, threads: int, kill: bool
+) -> dict[str, Any]:
+    """Train one cell, killed once half way where that is wanted."""
+    folder = runs / cell.name
+    lengths = (f"length.steps={cell.steps}", "length.minutes=600")
+    settings = (*lengths, "length.validations=1", *cell.settings)
+    command = [
+        *("train", cell.recipe, "--data", data, "--out", str(folder), "--json"),
+        *(part for one in settings for part in ("--set", one.format(runs=runs))),
+    ]
+    state = folder / "state" / "state.json"
+    killed = None
+    if kill and not state.exists():
+        often = ("--set", "length.checkpoint_minutes=0.2")
+        killed = kill_half_way([*command, *often], folder, cell.steps, threads)
+    if state.exists():
+        command.append("--resume")
+    told = diffseg(*command, threads=threads)
+    log = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [row for row in map(json.loads, log) if "validation" in row]
+    told["validations"] = {row["step"]: row["validation"]["score"] for row in rows}
+    return told if killed is None else told | {"killed_at_step": killed}
+
+
+def kill_half_way(
+    command: Sequence[str], folder: Path, steps: int, threads: int
+) -> int | None:
+    """Start a training and end it as a power cut would; the step it had logged."""
+    running = subprocess.Popen(
+        [program(), *command], stdout=subprocess.DEVNULL, env=environment(threads)
+    )
+    log, step = folder / "log.jsonl", 0
+    while running.poll() is None:
+        if log.exists() and (lines := log.read_text(encoding="utf-8").splitlines()):
+            step = json.loads(lines[-1])["step"]
+        if step >= steps // 2 and (folder / "state" / "state.json").exists():
+            running.send_signal(signal.SIGKILL)
+            running.wait()
+            return step
+        time.sleep(_LOOK_SECONDS)
+    return None
+
+
+def program() -> str:
+    """The command line program beside this Python."""
+    return str(Path(sys.executable).with_name("diffseg"))
+
+
+def environment(threads: int) -> dict[str, str]:
+    """That of a command which computes with some threads."""
+    return os.environ | {"OMP_NUM_THREADS": str(threads)}
+
+
+def diffseg(*arguments: str, threads: int) -> dict[str, Any]:
     """Run one command, and read the JSON that it prints."""
-    command = [str(Path(sys.executable).with_name("diffseg")), *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    result: dict[str, Any] = json.loads(done.stdout)
+    result: dict[str, Any] = json.loads(run_command([program(), *arguments], threads))
     return result
 
 
-def keep(cell: Cell, minutes: float, measured: dict[str, Any]) -> None:
+def run_command(command: Sequence[str], threads: int) -> bytes:
+    """What a command printed; its errors are seen as they come."""
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, check=True, env=environment(threads)
+    )
+    return done.stdout
+
+
+def keep(cell: Cell, threads: int, measured: dict[str, Any]) -> None:
     """Write a cell's file, aside and then renamed."""
     about = {
         "recipe": cell.recipe,
         "settings": list(cell.settings),
         "evaluation": list(cell.evaluation),
-        "minutes": minutes,
         "date": date.today().isoformat(),
-        "cores": os.cpu_count(),
+        "threads": threads,
         "processor": platform.processor() or platform.machine(),
     }
     text = json.dumps(rounded(about | measured), indent=1)
@@ -134,17 +159,40 @@ def keep(cell: Cell, minutes: float, measured: dict[str, Any]) -> None:
 
 
 def rounded(value: Any) -> Any:
-    """The same with five digits after the point, and no paths of this machine."""
+    """The same with five significant digits, without long curves and local paths."""
     if isinstance(value, float):
-        return round(value, 5)
+        return float(f"{value:.5g}")
     if isinstance(value, dict):
-        dropped = {"model", "curve", "path"} if "steps" in value else set()
         return {
             key: rounded(one)
             for key, one in value.items()
-            if not (key in dropped and isinstance(one, str))
+            if key != "curve" and not (isinstance(one, str) and one.startswith("/"))
         }
     return [rounded(one) for one in value] if isinstance(value, list) else value
+
+
+def attempt(
+    cell: Cell, after: Sequence[Future[None]], runs: Path, threads: int, kill: bool
+) -> None:
+    """Run a cell after those that it needs; a failure is told, and the rest go on."""
+    wait(after)
+    print(f"{time.strftime('%H:%M')} {cell.name}", flush=True)
+    try:
+        run_cell(cell, runs, threads, kill)
+    except (subprocess.CalledProcessError, OSError, ValueError) as error:
+        print(f"{cell.name} failed: {error}", file=sys.stderr, flush=True)
+
+
+def run_all(wanted: Sequence[Cell], runs: Path, jobs: int, kill: bool) -> None:
+    """Run the cells that have no file yet, some at once, in their order."""
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    started: dict[str, Future[None]] = {}
+    with ThreadPoolExecutor(jobs) as pool:
+        for cell in wanted:
+            if (MEASURED / f"{cell.name}.json").exists():
+                continue
+            after = [started[name] for name in cell.needs if name in started]
+            started[cell.name] = pool.submit(attempt, cell, after, runs, threads, kill)
 
 
 def main() -> None:
@@ -152,22 +200,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("do", choices=("list", "run", "write"))
     parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--only", nargs="*", default=())
+    parser.add_argument("--jobs", type=int, default=1, help="cells at once")
+    parser.add_argument("--kill", action="store_true", help="and resume each training")
+    parser.add_argument("--only", nargs="*", default=(), help="beginnings of names")
     given = parser.parse_args()
-    wanted = [one for one in cells() if not given.only or one.name in given.only]
+    only = tuple(given.only)
+    wanted = [one for one in cells() if not only or one.name.startswith(only)]
     if given.do == "write":
         from results_page import write_page
 
         write_page(list(cells()), MEASURED, HERE / "results.md")
-        return
-    for cell in wanted:
-        done = (MEASURED / f"{cell.name}.json").exists()
-        if given.do == "list":
+    elif given.do == "list":
+        for cell in wanted:
+            done = (MEASURED / f"{cell.name}.json").exists()
             print("done   " if done else "to do  ", cell.table, cell.name)
-        elif not done:
-            print(cell.name, flush=True)
-            run_cell(cell, given.runs, given.minutes)
+    else:
+        run_all(wanted, given.runs.resolve(), given.jobs, given.kill)
 
 
 if __name__ == "__main__":

@@ -3,27 +3,99 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-TITLES = {
-    "a": "Segmenters at one small configuration",
-    "c": "Latent diffusion: prediction, alignment and schedule",
-}
+from results_cells import Cell
+from results_data import FOLDS
+from results_folds import pooled_folds
+
+Found = Mapping[str, Any]
+EMPTY = "not run yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its title, and what it says of what was found."""
+
+    title: str
+    tell: Callable[[Found], str]
+
+
+def scored(title: str, *path: str, digits: int = 3) -> Column:
+    """A column of a metric, with its interval over patients where it has one."""
+
+    def tell(found: Found) -> str:
+        metrics = found.get("val", {})
+        return interval(at(metrics, path), at(metrics.get("ci95"), path), digits)
+
+    return Column(title, tell)
+
+
+def interval(value: Any, ends: Any, digits: int) -> str:
+    """A number of any tree, over its classes if there are several, and its interval."""
+    value, ends = over_classes(value), over_classes(ends)
+    if value is None:
+        return ""
+    said = f"{value:.{digits}f}"
+    return (
+        said if ends is None else f"{said} ({ends[0]:.{digits}f}-{ends[1]:.{digits}f})"
+    )
+
+
+def over_classes(value: Any) -> Any:
+    """The mean over classes; an interval only where there is one class."""
+    if not isinstance(value, dict):
+        return value
+    each = [one for one in value.values() if one is not None]
+    if len(each) == 1 or not each:
+        return each[0] if each else None
+    numbers = [one for one in each if isinstance(one, int | float)]
+    return sum(numbers) / len(numbers) if numbers else None
+
+
+def at(tree: Any, path: Sequence[str]) -> Any:
+    """What stands in a tree under a path, or None."""
+    for key in path:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
+
+
+def _stability(found: Found) -> str:
+    each = at(found.get("val"), ("stability", "dice")) or {}
+    return f"{sum(one['std'] for one in each.values()) / len(each):.4f}" if each else ""
+
+
+def _draws(found: Found) -> str:
+    metrics = found.get("val", {})
+    if "members" not in metrics:
+        return ""
+    return f"{metrics['members']} x {metrics['steps']}"
+
+
+def _minutes(found: Found) -> str:
+    return f"{found['train']['minutes']:.1f}" if "train" in found else ""
+
+
+IOU = scored("IoU", "iou_macro")
+DICE = scored("Dice", "dice_macro")
+POOLED = scored("IoU, pooled", "averages", "iou", "pooled")
+ECE = scored("ECE", "ece", "top_label", "pooled", digits=4)
+BINARY = scored("ECE, binary", "ece", "binary", "pooled", digits=4)
+BOX = scored("ECE in the box", "ece", "top_label", "box", digits=4)
+AUROC = scored("AUROC of errors", "uncertainty_error_auroc")
+DRAWS = Column("members x steps", _draws)
+SPREAD = Column("SD of Dice over 10 seeds", _stability)
+MINUTES = Column("minutes", _minutes)
+
 COLUMNS = {
-    "a": ("IoU", "IoU, pooled", "Dice", "ECE, pooled", "ECE, binary"),
-    "c": ("Dice", "IoU", "over noise seeds, SD of Dice", "ECE, pooled"),
+    "a": (IOU, POOLED, ECE, BINARY, BOX, DRAWS, MINUTES),
+    "c": (DICE, IOU, ECE, SPREAD, MINUTES),
+    "d": (DICE, IOU, ECE, BOX, AUROC, DRAWS, MINUTES),
+    "e": (DICE, IOU, ECE, DRAWS, MINUTES),
 }
-_EMPTY = "not run yet"
-
-
-class Cell(Protocol):
-    """What the page reads of a cell; see `make_results.Cell`."""
-
-    name: str
-    table: str
-    data: str
 
 
 def write_page(cells: Sequence[Cell], measured: Path, page: Path) -> None:
@@ -35,64 +107,48 @@ def write_page(cells: Sequence[Cell], measured: Path, page: Path) -> None:
         The page has no place for a table.
     """
     text = page.read_text(encoding="utf-8")
-    for table in TITLES:
+    found = read_found(cells, measured)
+    for table, columns in COLUMNS.items():
         mine = [one for one in cells if one.table == table]
-        text = _between(text, table, "\n".join(_table(table, mine, measured)))
+        shown = [one for one in mine if one.kind in ("model", "evaluation", "nnunet")]
+        lines = list(table_lines([one.name for one in shown], found, columns))
+        text = between(text, table, "\n".join(lines))
+    text = between(text, "folds", "\n".join(pooled_folds(found, FOLDS)))
     aside = page.with_suffix(".part")
     aside.write_text(text, encoding="utf-8")
     aside.replace(page)
 
 
-def _between(text: str, table: str, content: str) -> str:
+def read_found(cells: Sequence[Cell], measured: Path) -> dict[str, Found]:
+    """What was measured of each cell that was run, by name."""
+    files = {one.name: measured / f"{one.name}.json" for one in cells}
+    return {
+        name: json.loads(file.read_text(encoding="utf-8"))
+        for name, file in files.items()
+        if file.exists()
+    }
+
+
+def table_lines(
+    names: Sequence[str], found: Mapping[str, Found], columns: Sequence[Column]
+) -> Iterator[str]:
+    """The lines of one table; of what was not run, that it was not."""
+    titles = ("cell", *(one.title for one in columns))
+    yield f"| {' | '.join(titles)} |"
+    yield f"|{'---|' * len(titles)}"
+    for name in names:
+        if name in found:
+            told = [one.tell(found[name]) for one in columns]
+        else:
+            told = [EMPTY, *[""] * (len(columns) - 1)]
+        yield f"| {' | '.join([name, *told])} |"
+
+
+def between(text: str, table: str, content: str) -> str:
+    """Put content between a table's marks."""
     begin, end = f"<!-- table {table} -->\n", f"<!-- end of table {table} -->"
     before, found, rest = text.partition(begin)
     _, closed, after = rest.partition(end)
     if not found or not closed:
         raise ValueError(f"docs/results.md has no place for table {table}")
     return f"{before}{begin}{content}\n{end}{after}"
-
-
-def _table(table: str, cells: Iterable[Cell], measured: Path) -> Iterable[str]:
-    columns = ("data", "run", *COLUMNS[table], "steps", "minutes", "date")
-    yield f"| {' | '.join(columns)} |"
-    yield f"|{'---|' * len(columns)}"
-    for cell in cells:
-        file = measured / f"{cell.name}.json"
-        if not file.exists():
-            yield f"| {cell.data} | {cell.name} | {_EMPTY} |" + " |" * (
-                len(columns) - 3
-            )
-            continue
-        found = json.loads(file.read_text(encoding="utf-8"))
-        numbers = [_number(name, found["val"]) for name in COLUMNS[table]]
-        told = [str(found["train"]["steps"]), f"{found['minutes']:g}", found["date"]]
-        yield f"| {' | '.join([cell.data, cell.name, *numbers, *told])} |"
-
-
-def _number(column: str, metrics: Mapping[str, Any]) -> str:
-    """One cell's number, with its interval over patients where it has one."""
-    paths: dict[str, tuple[str, ...]] = {
-        "Dice": ("dice_macro",),
-        "IoU": ("iou_macro",),
-        "ECE, pooled": ("ece_pooled",),
-        "ECE, binary": ("ece", "binary", "pooled"),
-    }
-    if column == "IoU, pooled":
-        every = metrics["averages"]["iou"]
-        return f"{sum(one['pooled'] for one in every.values()) / len(every):.3f}"
-    if column.startswith("over noise seeds"):
-        each = (metrics.get("stability") or {}).get("dice", {}).values()
-        return f"{sum(one['std'] for one in each) / len(each):.4f}" if each else ""
-    value, interval = _at(metrics, paths[column]), _at(metrics["ci95"], paths[column])
-    digits = 4 if column.startswith("ECE") else 3
-    if value is None:
-        return ""
-    if interval is None:
-        return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} ({interval[0]:.{digits}f}-{interval[1]:.{digits}f})"
-
-
-def _at(tree: Any, path: Sequence[str]) -> Any:
-    for key in path:
-        tree = tree.get(key) if isinstance(tree, dict) else None
-    return tree
