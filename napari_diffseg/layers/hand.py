@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from napari_diffseg.layers.stack import Stack
 from napari_diffseg.layers.watch import MODES
-from napari_diffseg.views import Tool
+from napari_diffseg.views import BrushRange, Tool
 
 _THICK_FROM = 800  # voxels of a slice's smaller side, from which a line is wider
 
@@ -31,6 +31,8 @@ class Hand:
         Of masks, in [0, 1].
     hidden : bool
         Whether all that lies on an image is hidden.
+    range : BrushRange
+        Which intensities a brush paints.
     """
 
     tool: Tool = "pan"
@@ -40,6 +42,7 @@ class Hand:
     outline: bool = False
     opacity: float = 0.5
     hidden: bool = False
+    range: BrushRange = field(default_factory=BrushRange)
 
     def note_tool(self, tool: Tool) -> None:
         """The user took another tool, in napari's own controls."""

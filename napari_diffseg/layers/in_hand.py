@@ -8,7 +8,10 @@ from contextlib import contextmanager
 import numpy as np
 from napari.components import ViewerModel
 
+from diffseg.domain import Change
 from napari_diffseg.layers import making
+from napari_diffseg.layers.brush_limit import limit_of
+from napari_diffseg.layers.edits import make_change
 from napari_diffseg.layers.hand import Hand
 from napari_diffseg.layers.mask_layer import MaskLayer
 from napari_diffseg.layers.navigation import Navigator
@@ -17,7 +20,7 @@ from napari_diffseg.layers.stack import Stack
 from napari_diffseg.layers.stacks import Stacks
 from napari_diffseg.layers.watch import MODES, Intents, Watch
 from napari_diffseg.session import Case
-from napari_diffseg.views import Tool
+from napari_diffseg.views import BrushRange, Tool
 
 
 class InHand(Intents):
@@ -64,6 +67,39 @@ class InHand(Intents):
         self._hand.label = value
         self._with_current(self._hand.take_up)
 
+    def set_range(self, wanted: BrushRange) -> None:
+        """Let brushes paint these intensities only."""
+        self._hand.range = wanted
+        with self._watch.quiet():
+            for stack in self._stacks.each():
+                if stack.mask is not None:
+                    stack.mask.limit = limit_of(stack.case, wanted)
+
+    def correct(self, case: Case, change: Change) -> None:
+        """Change the mask as one undoable step that a person made."""
+        with self._acting(case) as stack:
+            if stack is not None:
+                self._mask(stack).correct(change)
+            else:
+                make_change(case.annotation, change, by_person=True)
+
+    def show_edit(self, case: Case, change: Change) -> None:
+        """Show what a change would do, in a layer that is never saved."""
+        with self._acting(case) as stack:
+            if stack is not None:
+                self._overlays.show_edit(stack, change)
+
+    def end_edit(self, case_id: str) -> None:
+        """Take that away."""
+        stack = self._stacks.get(case_id)
+        if stack is not None:
+            with self._watch.quiet():
+                stack.drop("preview")
+
+    def slice_axis(self, case: Case) -> int:
+        """Axis of the source along which one leafs: 0 plane, 1 row, 2 column."""
+        return case.display.turn.axes[self._navigator.axis]
+
     def undo(self) -> None:
         """Undo the last step in the current mask."""
         self._with_current(lambda stack: self._mask(stack).undo())
@@ -100,6 +136,7 @@ class InHand(Intents):
         mask = stack.mask
         if mask is None:
             mask = making.mask(stack.case, stack.history)
+            mask.limit = limit_of(stack.case, self._hand.range)
             self._watch.follow(stack.case.id, mask)
             stack.put("mask", mask)
             seen = seen or self._stacks.current is stack

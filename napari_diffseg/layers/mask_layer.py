@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from psygnal import Signal
 
 from diffseg.project.annotation import Annotation, Change
 from diffseg.volume import Display
+from napari_diffseg.layers.brush_limit import BrushLimit
 from napari_diffseg.layers.edits import (
     History,
     Painted,
@@ -58,6 +59,9 @@ class MaskLayer(Labels):
         self._annotation = annotation
         self._display = display
         self._history = History() if history is None else history
+        self.limit: BrushLimit | None = None
+        # First: napari draws with the press already.
+        self.mouse_drag_callbacks.insert(0, self._on_press)
         # Last, since the atoms are thrown away then: see `_on_paint`.
         self.events.paint.connect(self._on_paint, position="last")
         self.events.labels_update.connect(self._on_update)
@@ -99,6 +103,12 @@ class MaskLayer(Labels):
         A stroke under way stays as it is.
         """
         self._take(change, by_person=False)
+
+    def correct(self, change: Change) -> None:
+        """Make a person's change as one step, like a stroke."""
+        if len(change):
+            self._take(change, by_person=True)
+            self.stepped.emit()
 
     def undo(self) -> None:
         """Undo the last step, with its marks."""
@@ -180,6 +190,25 @@ class MaskLayer(Labels):
                 data, mask, new_label, volume_slice
             )
         return painted
+
+    def _get_brush_mask_and_bbox(
+        self, coord: Sequence[float], dims_to_paint: list[int], shape: list[int]
+    ) -> Any:
+        # Private, as this is the one place that knows both a brush's shape and its
+        # middle. Were it renamed, the brush would paint all that it covers.
+        found = super()._get_brush_mask_and_bbox(coord, dims_to_paint, shape)
+        if found is None or self.limit is None or str(self.mode) != "paint":
+            return found
+        brush, low, high = found
+        middle = [int(coord[axis]) for axis in range(self.ndim)]
+        key = self._build_slice_key(middle, dims_to_paint, low, high)
+        at = [middle[axis] - int(low[i]) for i, axis in enumerate(dims_to_paint)]
+        kept = self.limit.fit(brush, key, at)
+        return (kept, low, high) if kept.any() else None
+
+    def _on_press(self, layer: Any, event: Any) -> None:
+        if self.limit is not None:
+            self.limit.start_afresh()
 
     @property
     def _touched(self) -> NDArray[np.bool_]:

@@ -11,11 +11,12 @@ import numpy as np
 from napari.layers import Labels, Layer, Shapes
 from numpy.typing import NDArray
 
-from diffseg.domain import Proposal, Region
+from diffseg.domain import Change, Proposal, Region
 from diffseg.domain.preview import Preview
 from napari_diffseg.layers import making
 from napari_diffseg.layers.box import box_region, kept
 from napari_diffseg.layers.colours import table_colormap, table_features
+from napari_diffseg.layers.edit_preview import edit_preview
 from napari_diffseg.layers.hand import Hand
 from napari_diffseg.layers.kept import Kept
 from napari_diffseg.layers.stack import Stack
@@ -125,6 +126,12 @@ class Overlays:
             native = stack.case.display.native_view(layer.data)
             native[preview.region.slices] = preview.mask
             layer.refresh(extent=False, thumbnail=False)
+
+    def show_edit(self, stack: Stack, change: Change) -> None:
+        """Show what a change would do to the mask; nothing for an empty one."""
+        stack.drop("preview")
+        if len(change):
+            stack.put("preview", edit_preview(stack.case, change))
 
     def start_box(self, stack: Stack, drawn: Callable[[], None]) -> None:
         """Put a pencil for rectangles into the user's hand."""

@@ -56,6 +56,7 @@ class Surroundings(QObject):
         self.keys: Keys | None = None
         self._page: KeysPage | None = None
         self._before: Shown = "mask"
+        self._pending = False
         self._widths: Widths | None = None
         self._open = True
         session.current_changed.connect(self._on_current)
@@ -70,6 +71,7 @@ class Surroundings(QObject):
         dock.case.radiological_toggled.connect(self.views.set_radiological)
         dock.result.view_chosen.connect(self._on_view)
         dock.help_requested.connect(self.show_keys)
+        dock.correct.pending_changed.connect(self._on_pending)
         self._on_current(session.current)
 
     def place(self) -> None:
@@ -148,8 +150,20 @@ class Surroundings(QObject):
         self._dock.case.set_plane(self._canvas.plane)
 
     def _on_busy(self, busy: Busy | None) -> None:
+        self._arm()
+
+    def _on_pending(self, pending: bool) -> None:
+        self._pending = pending
+        self._arm()
+
+    def _arm(self) -> None:
         if self.keys is not None:
-            self.keys.set_busy(busy is not None)
+            self.keys.set_busy(self._pending or self._session.busy is not None)
+
+    def _cancel(self) -> None:
+        """Drop a change that is shown; else stop the proposal under way."""
+        handle = "correct.drop" if self._pending else "propose.cancel"
+        self._press(f"diffseg.{handle}")
 
     def _on_view(self, shown: Shown) -> None:
         self.views.set_uncertainty(shown == "uncertainty")
@@ -173,7 +187,7 @@ class Surroundings(QObject):
         turn = partial(partial, self._dock.case.plane_chosen.emit)
         return {
             "propose": press("diffseg.propose.run"),
-            "cancel": press("diffseg.propose.cancel"),
+            "cancel": self._cancel,
             "next_place": press("diffseg.review.next"),
             "previous_place": press("diffseg.review.previous"),
             "accept": press("diffseg.review.accept"),

@@ -70,6 +70,8 @@ def _native(
     name: str, data: Any, keywords: dict[str, Any]
 ) -> tuple[NDArray[Any], Origin]:
     """A layer's voxels on the source's own axes."""
+    if ((keywords.get("metadata") or {}).get("diffseg") or {}).get("role") == "preview":
+        raise UserError(f"layer {name}: a preview; apply it, and save the mask")
     shown = np.asarray(data)
     origin = origin_of(name, shown.shape, keywords.get("metadata") or {})
     return origin.display.native_view(shown), origin

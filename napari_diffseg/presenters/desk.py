@@ -27,6 +27,7 @@ from napari_diffseg.presenters.recover import RecoverPresenter
 from napari_diffseg.presenters.result import ResultPresenter
 from napari_diffseg.presenters.review import ReviewPresenter
 from napari_diffseg.presenters.settings import SettingsPresenter
+from napari_diffseg.presenters.tools import ToolsPresenter
 from napari_diffseg.session import Session
 from napari_diffseg.views import Canvas, Runner
 
@@ -102,6 +103,10 @@ class Desk:
         self.correct = CorrectPresenter(
             now, views.correct, canvas, journal, say, in_gui
         )
+        self.tools = ToolsPresenter(
+            now, views.correct, canvas, background,
+            active=lambda: self.labels.active, chosen=views.labels.label_chosen,
+        )  # fmt: skip
         self.export = ExportPresenter(
             now, views.export, journal, say, writing or background, opener.let_go
         )

@@ -281,4 +281,8 @@ def _note(proposal: Proposal) -> str:
     model = f"{made.model.get('id', '?')} {made.model.get('version', '')}".strip()
     members = f"{made.members} member{'s' if made.members != 1 else ''}"
     steps = f"{made.steps} step{'s' if made.steps != 1 else ''}"
-    return f"{model}, {members}, {steps}, seed {made.seed}, on {made.device}"
+    known = made.model.get("calibration")
+    calibrated = f", {known.get('words', 'calibrated')}" if known else ""
+    return (
+        f"{model}, {members}, {steps}, seed {made.seed}, on {made.device}{calibrated}"
+    )

@@ -7,6 +7,14 @@ A view tells intents (signals with ``connect``) and takes what it is to show
 from __future__ import annotations
 
 from napari_diffseg.views.canvas import Canvas
+from napari_diffseg.views.editing import (
+    BrushRange,
+    Edit,
+    EditState,
+    EditTool,
+    Paints,
+    Target,
+)
 from napari_diffseg.views.nouns import (
     CaseFacts,
     Intent,
@@ -31,10 +39,14 @@ from napari_diffseg.views.panels import CaseView, LabelsView, ModelView, Propose
 from napari_diffseg.views.runner import Runner, Ticket
 
 __all__ = [
+    "BrushRange",
     "Canvas",
     "CaseFacts",
     "CaseView",
     "CorrectView",
+    "Edit",
+    "EditState",
+    "EditTool",
     "ExportView",
     "Intent",
     "LabelsView",
@@ -42,6 +54,7 @@ __all__ = [
     "ModelChoice",
     "ModelView",
     "Notices",
+    "Paints",
     "Place",
     "Plane",
     "ProposeView",
@@ -52,6 +65,7 @@ __all__ = [
     "Scope",
     "Severity",
     "Shown",
+    "Target",
     "Ticket",
     "Tool",
 ]

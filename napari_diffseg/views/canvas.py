@@ -9,6 +9,7 @@ from diffseg.domain import Proposal, Region
 from diffseg.domain.preview import Preview
 from diffseg.project.annotation import Change
 from napari_diffseg.session import Case
+from napari_diffseg.views.editing import BrushRange
 from napari_diffseg.views.nouns import Intent, Plane, Shown, Tool
 
 
@@ -91,6 +92,15 @@ class Canvas(Protocol):
     def apply(self, case: Case, change: Change) -> None:
         """Change the mask as one undoable step; marks nothing as touched."""
 
+    def correct(self, case: Case, change: Change) -> None:
+        """Change the mask as one undoable step that a person made."""
+
+    def show_edit(self, case: Case, change: Change) -> None:
+        """Show what a change would do, in a layer that is never saved."""
+
+    def end_edit(self, case_id: str) -> None:
+        """Take that away."""
+
     def prepare_proposal(self, case: Case, proposal: Proposal) -> None:
         """Do ahead what `show_proposal` has to compute; in any thread."""
 
@@ -127,6 +137,9 @@ class Canvas(Protocol):
     def set_brush(self, case: Case, radius: float, three_d: bool) -> None:
         """Brush of a radius in mm (voxels without millimetres)."""
 
+    def set_range(self, wanted: BrushRange) -> None:
+        """Let brushes paint these intensities only."""
+
     def set_label(self, value: int) -> None:
         """Paint with this label."""
 
@@ -141,6 +154,9 @@ class Canvas(Protocol):
 
     def slice_region(self, case: Case) -> Region:
         """The slice that is looked at, on the source's grid."""
+
+    def slice_axis(self, case: Case) -> int:
+        """Axis of the source along which one leafs: 0 plane, 1 row, 2 column."""
 
     def box_region(self, case: Case) -> Region | None:
         """The box that the user drew, on the source's grid; None without one."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffseg.domain import Label, StructureReport
+from napari_diffseg.views.editing import BrushRange, EditState, Target
 from napari_diffseg.views.nouns import Intent, Leftover, Place, Severity, Shown, Tool
 
 
@@ -130,6 +131,35 @@ class CorrectView(Protocol):
     @property
     def hide_toggled(self) -> Intent:
         """Bool: hide the mask."""
+
+    @property
+    def range_changed(self) -> Intent:
+        """BrushRange: which intensities the brush paints."""
+
+    @property
+    def edit_changed(self) -> Intent:
+        """Edit or None: the tool chosen, or one of its settings, is another."""
+
+    @property
+    def preview_requested(self) -> Intent:
+        """Edit: show what it would change."""
+
+    @property
+    def apply_requested(self) -> Intent:
+        """Edit: change it."""
+
+    @property
+    def edit_dropped(self) -> Intent:
+        """No argument: show no change any more."""
+
+    def set_target(self, target: Target) -> None:
+        """Show what tools work on."""
+
+    def show_edit(self, state: EditState) -> None:
+        """Show how a tool gets on."""
+
+    def set_range(self, wanted: BrushRange) -> None:
+        """Show which intensities the brush paints without telling an intent."""
 
     def set_tool(self, tool: Tool) -> None:
         """Show the tool in hand without telling an intent."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QButtonGroup, QCheckBox, QSizePolicy, QWidget
 
-from napari_diffseg.views import Tool
+from napari_diffseg.views import BrushRange, EditState, Target, Tool
 from napari_diffseg.widgets.brush_form import BrushForm
 from napari_diffseg.widgets.icons import IconButton
 from napari_diffseg.widgets.panel import Panel
 from napari_diffseg.widgets.parts import Line, button, enable, named, quietly, row
+from napari_diffseg.widgets.range_form import RangeForm
+from napari_diffseg.widgets.tools_form import ToolsForm
 
 _TOOLS: tuple[tuple[Tool, str], ...] = (
     ("paint", "Paint with the chosen structure. Key: P"),
@@ -33,11 +35,19 @@ class CorrectPanel(Panel):
     undo_requested = Signal()
     redo_requested = Signal()
     hide_toggled = Signal(bool)
+    range_changed = Signal(object)
+    edit_changed = Signal(object)
+    preview_requested = Signal(object)
+    apply_requested = Signal(object)
+    edit_dropped = Signal()
+    pending_changed = Signal(bool)  # whether there is something that Esc drops
 
     def __init__(self) -> None:
         super().__init__("correct", "Correct", "Draw where the mask is wrong")
         self._build_tools()
         self._brush = BrushForm("diffseg.correct")
+        self._range = RangeForm(self.handle("threshold"))
+        self._edits = ToolsForm("diffseg.correct")
         self._ball = named(QCheckBox("3D brush"), self.handle("brush_3d"), _BALL)
         self._undo = IconButton(self.handle("undo"), "undo", _UNDO)
         self._redo = IconButton(self.handle("redo"), "redo", _REDO)
@@ -48,6 +58,7 @@ class CorrectPanel(Panel):
         self._parts: list[tuple[QWidget, str]] = [
             *((made, made.toolTip()) for made in self._tools.values()),
             (self._brush, ""),
+            (self._range, ""),
             (self._ball, _BALL),
             (self._undo, _UNDO),
             (self._redo, _REDO),
@@ -55,9 +66,9 @@ class CorrectPanel(Panel):
         ]
         tools = row(*self._tools.values())
         tools.setSpacing(4)
-        self.add(tools, self._brush)
+        self.add(tools, self._brush, self._range)
         self.add(row(self._ball, 1, self._hide, self._undo, self._redo))
-        self.add(self._why, self._saved)
+        self.add(self._why, self._edits, self._saved)
         self._wire()
         self.set_enabled(False, "Open an image first.")
 
@@ -79,6 +90,24 @@ class CorrectPanel(Panel):
         self._undo.clicked.connect(lambda: self.undo_requested.emit())
         self._redo.clicked.connect(lambda: self.redo_requested.emit())
         self._hide.toggled.connect(self.hide_toggled)
+        self._range.changed.connect(self.range_changed)
+        self._edits.changed.connect(self.edit_changed)
+        self._edits.preview_requested.connect(self.preview_requested)
+        self._edits.apply_requested.connect(self.apply_requested)
+        self._edits.dropped.connect(self.edit_dropped)
+
+    def set_range(self, wanted: BrushRange) -> None:
+        """Show which intensities the brush paints without telling an intent."""
+        self._range.show_range(wanted)
+
+    def set_target(self, target: Target) -> None:
+        """Show what tools work on."""
+        self._edits.set_target(target)
+
+    def show_edit(self, state: EditState) -> None:
+        """Show how a tool gets on."""
+        self._edits.show_state(state)
+        self.pending_changed.emit(state.shown or state.busy)
 
     def set_tool(self, tool: Tool) -> None:
         """Show the tool in hand without telling an intent."""
@@ -97,6 +126,7 @@ class CorrectPanel(Panel):
         """Whether the mask can be edited, and if not why."""
         for part, tip in self._parts:
             enable(part, enabled, tip, why_not)
+        self._edits.let_use(enabled, why_not)
         self._why.say("" if enabled else why_not)
 
     def show_saved(self, text: str) -> None:

@@ -55,7 +55,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "Esc",
         "cancel",
-        "Stop the proposal under way",
+        "Drop what a tool shows, or stop the proposal",
         PROPOSE,
         "diffseg.propose.cancel",
         shortcut=True,

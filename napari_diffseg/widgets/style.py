@@ -68,6 +68,7 @@ QPushButton[segment="true"] { border-radius: 0; padding: 0 3px; color: $muted;
 QPushButton[segment="true"]:hover { background: $hover; }
 QPushButton[segment="true"]:checked { background: $chosen; color: $text; }
 QPushButton[segment="true"]:disabled { color: $faint; background: transparent; }
+QPushButton[tool="true"] { padding: 0 2px; min-height: 26px; }
 QPushButton[end="first"] { border-top-left-radius: 4px;
     border-bottom-left-radius: 4px; border-right: 0; }
 QPushButton[end="middle"] { border-right: 0; }

@@ -143,6 +143,9 @@ def test_report_has_the_keys_that_others_read(volume):
             "volume_ml_p05": 0.09,
             "volume_ml_p95": 0.12,
             "expected_dice": 0.9,
+            "predicted_dice": None,
+            "predicted_dice_p05": None,
+            "predicted_dice_p95": None,
         }
     ]
     assert content["regions"] == [

@@ -13,6 +13,7 @@ from diffseg.cli.pull import pull
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from diffseg.domain import ModelCard
     from diffseg.models import Catalogue, ModelFolder
 
 models = typer.Typer(
@@ -188,6 +189,21 @@ def _listing(known: Catalogue) -> RenderableType:
     return Group(table, *(f"broken: {model.reason}" for model in known.broken))
 
 
+def _calibration(card: ModelCard) -> str:
+    """What a card's calibration is, and on what it was fitted; a broken one, too."""
+    from diffseg.ensemble.calibration import calibration_of
+    from diffseg.errors import UserError
+
+    try:
+        known = calibration_of(card.calibration, len(card.labels) + 1, card.id)
+    except UserError as err:
+        return str(err)
+    if known is None:
+        return "none"
+    told = (known.fitted.get(key, "?") for key in ("data", "split", "groups"))
+    return "{}, on {}, split {}, {} patients".format(known.words, *told)
+
+
 def _card(folder: ModelFolder) -> RenderableType:
     from rich.table import Table
 
@@ -202,6 +218,7 @@ def _card(folder: ModelFolder) -> RenderableType:
         "modality": card.modality,
         "method": f"{card.method}, {card.network.get('name', 'network')}",
         "ensemble": f"{card.sampling.members} members, {card.sampling.steps} steps",
+        "calibration": _calibration(card),
         "trained on": card.data,
         "recipe": card.recipe or "none",
         "metrics": "\n".join(f"{k}: {v}" for k, v in card.metrics.items()) or "none",

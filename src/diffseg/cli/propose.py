@@ -224,7 +224,7 @@ def _in_words(
             f"{model['id']} {model['version']}, "
             f"{counted(report['members'], 'member')}, "
             f"{counted(report['steps'], 'step')}, seed {report['seed']}, "
-            f"{report['device']}",
+            f"{report['device']}{calibration_words(model)}",
             structures_table(report["structures"]),
             *(f"warning: {warning}" for warning in report["warnings"]),
             "written: " + ", ".join(one["name"] for one in report["files"]),
@@ -239,7 +239,11 @@ def structures_table(structures: Sequence[Report]) -> RenderableType:
 
     table = Table(box=None, pad_edge=False)
     table.add_column("Structure")
-    for column in ("Volume (ml)", "Spread 5-95 %", "Expected Dice", "Voxels"):
+    columns = ["Volume (ml)", "Spread 5-95 %", "Expected Dice", "Voxels"]
+    predicted = any(one.get("predicted_dice") is not None for one in structures)
+    if predicted:  # by a calibrated model, of what it is worth
+        columns.append("Predicted Dice (90 %)")
+    for column in columns:
         table.add_column(column, justify="right")
     for one in structures:
         low, high = one["volume_ml_p05"], one["volume_ml_p95"]
@@ -249,8 +253,22 @@ def structures_table(structures: Sequence[Report]) -> RenderableType:
             f"{number(low)} to {number(high)}" if low is not None else "-",
             number(one["expected_dice"], 3),
             str(one["voxels"]),
+            *([_dice_words(one)] if predicted else []),
         )
     return table
+
+
+def calibration_words(model: Report) -> str:
+    """What a report's model says of its calibration, after a comma; "" of none."""
+    known = model.get("calibration")
+    return f", {known.get('words', 'calibrated')}" if known else ""
+
+
+def _dice_words(one: Report) -> str:
+    if one["predicted_dice"] is None:
+        return "-"
+    low, high = one["predicted_dice_p05"], one["predicted_dice_p95"]
+    return f"{one['predicted_dice']:.3f} ({low:.3f} to {high:.3f})"
 
 
 def number(value: float | None, digits: int = 2) -> str:

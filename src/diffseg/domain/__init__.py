@@ -8,6 +8,7 @@ from diffseg.domain.card import (
     Sampling,
     TemplateBox,
 )
+from diffseg.domain.change import Change
 from diffseg.domain.labels import ImageLabels, Label, LabelTable, Presence
 from diffseg.domain.preview import Preview
 from diffseg.domain.proposal import (
@@ -17,8 +18,11 @@ from diffseg.domain.proposal import (
     StructureReport,
 )
 from diffseg.domain.request import Region, Request
+from diffseg.domain.resampling import Resampling
+from diffseg.domain.strokes import Strokes
 
 __all__ = [
+    "Change",
     "ImageLabels",
     "Intensity",
     "Label",
@@ -33,7 +37,9 @@ __all__ = [
     "Region",
     "RegionReport",
     "Request",
+    "Resampling",
     "Sampling",
+    "Strokes",
     "StructureReport",
     "TemplateBox",
 ]

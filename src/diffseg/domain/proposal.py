@@ -22,6 +22,9 @@ class StructureReport:
     Volumes are in ml and None without a spacing; `volume_ml_p05` and
     `volume_ml_p95` span the 5 % and 95 % quantiles over members.
     `expected_dice` is the mean Dice between pairs of members, None with one.
+    `predicted_dice` is what a calibrated model predicts of the mask's Dice with a
+    reference, between `predicted_dice_p05` and `predicted_dice_p95` in nine of ten
+    cases; None of a model that does not.
     """
 
     name: str
@@ -31,6 +34,9 @@ class StructureReport:
     volume_ml_p05: float | None
     volume_ml_p95: float | None
     expected_dice: float | None
+    predicted_dice: float | None = None
+    predicted_dice_p05: float | None = None
+    predicted_dice_p95: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +57,9 @@ class RegionReport:
 class Provenance:
     """Everything needed to make the same proposal again.
 
-    `model` holds id, version, sha256, licence and calibration; `seconds` holds
-    load, prepare, sample and write.
+    `model` holds id, version, sha256, licence and calibration (None, or what
+    `diffseg.ensemble.calibration.Calibration.brief` tells); `seconds` holds load,
+    prepare, sample and write.
     """
 
     model: dict[str, Any]

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffseg.domain.labels import ImageLabels
+from diffseg.domain.resampling import Resampling
+from diffseg.domain.strokes import Strokes
 from diffseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -87,8 +89,9 @@ class Request:
         What the annotator says is present or absent.
     text : str, optional
         What to look for, in words.
-    strokes : (Z, Y, X) uint8 ndarray, optional
-        What the annotator drew: class index + 1, 255 for background, 0 unknown.
+    strokes : Strokes, optional
+        What the annotator drew and erased. A (Z, Y, X) uint8 ndarray is taken too:
+        class index + 1, 255 for background, 0 unknown.
     initial_mask : (Z, Y, X) uint8 ndarray, optional
         A mask to refine, in the label table's values.
     noise_level : float, optional
@@ -102,19 +105,22 @@ class Request:
         Every random number of the proposal follows from it.
     keep_members : bool
         Whether the proposal holds the mask of every member.
+    resampling : Resampling
+        How a mask is drawn anew around `strokes`.
     """
 
     volume: Volume
     region: Region | None = None
     labels: ImageLabels = field(default_factory=ImageLabels)
     text: str | None = None
-    strokes: NDArray[np.uint8] | None = None
+    strokes: Strokes | None = None
     initial_mask: NDArray[np.uint8] | None = None
     noise_level: float | None = None
     members: int | None = None
     steps: int | None = None
     seed: int = 0
     keep_members: bool = False
+    resampling: Resampling = field(default_factory=Resampling)
 
     def __post_init__(self) -> None:
         for name in ("members", "steps"):
@@ -125,6 +131,18 @@ class Request:
             raise UserError(f"seed is {self.seed}; give 0 or more")
         if self.region is not None:
             self.region.checked(self.volume.grid.shape)
+        dense: object = self.strokes
+        if isinstance(dense, np.ndarray):
+            object.__setattr__(self, "strokes", Strokes.of(dense))
+        if self.noise_level is not None and not 0 < self.noise_level <= 1:
+            raise UserError(
+                f"noise_level is {self.noise_level}; give more than 0, and 1 at most"
+            )
+        if self.strokes is not None and self.strokes.shape != self.volume.shape:
+            raise UserError(
+                f"strokes lie on {self.strokes.shape} voxels, but {self.volume.name} "
+                f"has {self.volume.shape}"
+            )
 
     @property
     def used(self) -> frozenset[str]:

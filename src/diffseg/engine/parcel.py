@@ -21,7 +21,7 @@ from diffseg.volume import Volume
 Task = Literal["propose", "plan", "warm"]
 VOXELS = "voxels"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(@[A-Za-z0-9._+-]+)?")
-_OPTIONAL = ("strokes", "initial_mask")
+_OPTIONAL = ("initial_mask",)  # strokes are sparse and travel with the request
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,9 +134,31 @@ def add_model(folder: str | Path, id: str) -> ModelFolder:
                 f"model {known.name} is there already ({known.path}); "
                 "remove it first, or give another id"
             )
-    target = user_models() / id / card.version
+    return add_version(source, card)
+
+
+def add_version(
+    source: ModelFolder, card: ModelCard, files: Mapping[str, bytes] | None = None
+) -> ModelFolder:
+    """Copy a model among the user's models under another card of the same weights.
+
+    Parameters
+    ----------
+    source : ModelFolder
+        Whose weights and README are copied.
+    card : ModelCard
+        Of an id and version that are not there yet.
+    files : mapping of name to bytes, optional
+        What else is kept beside the card.
+
+    Raises
+    ------
+    UserError
+        The folder cannot be written, or the weights are not those of the card.
+    """
+    target = user_models() / card.id / card.version
     try:
-        _copy_aside(source, card, target)
+        _copy_aside(source, card, target, files or {})
     except OSError as err:
         raise UserError(
             f"model cannot be added: {target} ({err.strerror}); give a writable "
@@ -145,7 +167,9 @@ def add_model(folder: str | Path, id: str) -> ModelFolder:
     return read_folder(target, "user")
 
 
-def _copy_aside(source: ModelFolder, card: ModelCard, target: Path) -> None:
+def _copy_aside(
+    source: ModelFolder, card: ModelCard, target: Path, files: Mapping[str, bytes]
+) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     # Same folder, so that the rename is one; a dot, so that no listing sees it.
     aside = Path(tempfile.mkdtemp(prefix=".adding-", dir=target.parent))
@@ -154,6 +178,8 @@ def _copy_aside(source: ModelFolder, card: ModelCard, target: Path) -> None:
         readme = source.path / "README.md"
         if readme.is_file():
             shutil.copy2(readme, aside / readme.name)
+        for name, content in files.items():
+            (aside / name).write_bytes(content)
         text = card.model_dump_json(indent=2) + "\n"
         (aside / "card.json").write_text(text, encoding="utf-8")
         verify_model(read_folder(aside))

@@ -7,27 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from diffseg.domain import Region
+from diffseg.domain import Change, Region
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Change:
-    """Voxels that change their label; sparse, and its own inverse's opposite.
-
-    Parameters
-    ----------
-    indices : tuple of three (N,) int32 ndarrays
-        (plane, row, column) on the source's grid.
-    before, after : (N,) uint8 ndarrays
-        Labels.
-    """
-
-    indices: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
-    before: NDArray[np.uint8]
-    after: NDArray[np.uint8]
-
-    def __len__(self) -> int:
-        return len(self.after)
+__all__ = ["Annotation", "Change", "proposed_change"]
 
 
 @dataclass(slots=True, eq=False)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from diffseg.domain import LabelTable, ModelCard, Region
 from diffseg.domain.preview import Preview
 from diffseg.ensemble import Accumulator, EnsembleSummary, agreed, forbid
+from diffseg.ensemble.calibration import Calibration, recalibrated
 from diffseg.errors import DiffsegError
 from diffseg.progress import Progress
 from diffseg.segmenters.composing import common, cut, in_values, index_of, joined
@@ -34,7 +35,8 @@ class Expected:
     """What a place is to be given: of which model, how many members.
 
     `absent` are the indices of classes that must not be found; `region` is what is
-    answered for, where the model is shown more than that.
+    answered for, where the model is shown more than that. `calibration` corrects what
+    the members say together; previews are not corrected.
     """
 
     card: ModelCard
@@ -42,6 +44,7 @@ class Expected:
     members: int
     absent: tuple[int, ...] = ()
     region: Region | None = None
+    calibration: Calibration | None = None
 
     @property
     def wanted(self) -> Region:
@@ -159,7 +162,8 @@ class Gathering:
         assert self._accumulator is not None
         card = self._expected.card
         axis = part.turn.axes[0] if card.preparation.dims == 2 else None
-        return agreed(self._accumulator.summary(), card.sampling.consensus, axis)
+        found = agreed(self._accumulator.summary(), card.sampling.consensus, axis)
+        return recalibrated(found, self._expected.calibration)
 
     def _complain(self, what: str) -> None:
         raise DiffsegError(f"method {self._expected.card.method} drew {what}")

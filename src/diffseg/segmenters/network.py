@@ -95,7 +95,15 @@ class NetworkSegmenter(ABC):
         return whole_members(source(image, members=members, steps=steps, seed=seed))
 
     def iter_propose(self, request: Request) -> Work[Proposal]:
-        """Answer a request piece by piece; closing the generator cancels."""
+        """Answer a request piece by piece; closing the generator cancels.
+
+        With strokes, the mask is drawn anew around them; see `resampling`.
+        """
+        if request.strokes is not None:
+            # Here, as it draws with what is built upon this module.
+            from diffseg.segmenters.resampling import iter_resample
+
+            return iter_resample(self, request)
         return iter_propose_with(self.card, self.source(), request, self.host)
 
     def propose(self, request: Request) -> Proposal:

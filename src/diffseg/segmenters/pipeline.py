@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from diffseg.domain import ModelCard, Proposal, Provenance, Request
 from diffseg.ensemble import EnsembleSummary
+from diffseg.ensemble.calibration import Calibration
 from diffseg.progress import Progress, Work
+from diffseg.segmenters.calibrating import (
+    calibration_warnings,
+    card_calibration,
+    predicted,
+)
 from diffseg.segmenters.checks import absent_classes, check_request, missed_labels
 from diffseg.segmenters.clock import Clock
 from diffseg.segmenters.composing import Answer, compose, in_values, on_grid
@@ -49,6 +55,7 @@ class _Plan:
     members: int
     steps: int
     absent: tuple[int, ...]
+    calibration: Calibration | None
 
 
 @dataclass(slots=True)
@@ -157,6 +164,7 @@ def _plan(card: ModelCard, request: Request) -> _Plan:
         sampling.members if request.members is None else request.members,
         sampling.steps if request.steps is None else request.steps,
         absent_classes(card, request),
+        card_calibration(card),
     )
 
 
@@ -176,7 +184,9 @@ def _sampled(
 ) -> Work[EnsembleSummary]:
     """Draw the members of one place and bring each back to the source's voxels."""
     plan, clock, pace = tour.plan, tour.clock, Pace()
-    expected = Expected(plan.card, prepared, plan.members, plan.absent, place.region)
+    expected = Expected(
+        plan.card, prepared, plan.members, plan.absent, place.region, plan.calibration
+    )
     gathering = Gathering(expected)
     yield tour.progress(place, gathering)
     drawn = drawn_of(
@@ -224,8 +234,10 @@ def _proposal(
     request, table = plan.request, plan.card.labels
     grid = request.volume.grid
     composed = compose(answers, grid)
-    structures = composed.structures(table, grid.voxel_ml)
+    measured = composed.structures(table, grid.voxel_ml)
+    structures = predicted(measured, composed, plan.calibration)
     missed = missed_labels(request, {one.name: one.voxels for one in structures})
+    doubted = calibration_warnings(plan.calibration, plan.members, plan.steps)
     members = None
     if request.keep_members:
         full = on_grid(composed.member_classes, composed.union, grid.shape)
@@ -244,7 +256,7 @@ def _proposal(
         ),
         mutual_information_mean=composed.mutual_information_mean,
         members=members,
-        warnings=(*warnings, *missed),
+        warnings=(*warnings, *missed, *doubted),
     )
 
 
@@ -255,7 +267,7 @@ def _provenance(plan: _Plan, host: Host) -> Provenance:
         "version": card.version,
         "sha256": card.sha256,
         "licence": card.licence,
-        "calibration": card.calibration,
+        "calibration": None if plan.calibration is None else plan.calibration.brief(),
     }
     return Provenance(
         model=model,

@@ -161,7 +161,7 @@ def _geometry(path: str, header: Any) -> tuple[tuple[int, int, int], Affine]:
             raise _no_image(path, header) from None
         return _geometry_by_tags(path, header)
     x, y, z = (*(int(extent) for extent in reader.GetSize()), 1)[:3]
-    return (x, y, z), affine_of(reader, path)
+    return (x, y, z), affine_of(reader, path, backwards=True)
 
 
 def _geometry_by_tags(path: str, header: Any) -> tuple[tuple[int, int, int], Affine]:

@@ -119,13 +119,18 @@ def open_header(path: str) -> Any:
     return reader
 
 
-def affine_of(reader: Any, where: str) -> Affine:
-    """RAS+ affine of an ITK image or reader; a 2D one lies in the plane z = 0."""
+def affine_of(reader: Any, where: str, backwards: bool = False) -> Affine:
+    """RAS+ affine of an ITK image or reader; a 2D one lies in the plane z = 0.
+
+    With `backwards` a negative spacing is taken as GDCM means it: frames that are
+    stored against the direction that it tells.
+    """
     dims = reader.GetDimension()
     space = min(dims, 3)
     direction = np.array(reader.GetDirection()).reshape(dims, dims)
     spacing = np.array(reader.GetSpacing())
-    if not (np.isfinite(spacing[:space]).all() and (spacing[:space] > 0).all()):
+    steps = np.abs(spacing) if backwards else spacing
+    if not (np.isfinite(steps[:space]).all() and (steps[:space] > 0).all()):
         shown = " x ".join(f"{step:g}" for step in spacing[:space])
         raise UserError(
             f"{where}: spacing {shown} mm in the header is zero, negative or not a "
