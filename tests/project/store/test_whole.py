@@ -274,12 +274,17 @@ def test_a_database_on_a_full_disk_saves_nothing_and_says_so(
     assert troubles(checked(study)) == []
 
 
-def test_a_locked_database_is_told_in_a_line(project: Project, filled: str) -> None:
+def test_a_locked_database_is_told_in_a_line(
+    project: Project, filled: str, mask_of: Masks
+) -> None:
     with store.open_project(project.folder, patience=0.1) as other, \
             project.write() as db:  # fmt: skip
         db.execute(text("UPDATE cases SET versions = versions"))
         with pytest.raises(UserError, match="locked by another program"):
             store.set_review(other, filled, State.DONE, reviewer="bo")
+        with pytest.raises(UserError, match="locked by another program"):
+            store.add_correction(other, filled, mask_of(7), annotator="bo")
+    assert checked(project).findings == ()  # the mask went with its row
     store.set_review(project, filled, State.DONE, reviewer="bo")
 
 
