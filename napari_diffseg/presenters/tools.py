@@ -217,14 +217,14 @@ def _target(case: Case, active: int) -> Target:
 def _in_words(
     shown: Shown, add: str, remove: str, colours: tuple[str, str] = ("", "")
 ) -> str:
-    """How much is added and removed: "adds 1,234 voxels, removes 56 voxels"."""
+    """How much is added and removed: "adds 1,234 voxels, removes 56"."""
     case, change = shown.case, shown.change
     word = voxel_word(case.volume.grid, case.volume.source)
     added = int(np.count_nonzero(change.after))
     counts = (added, len(change) - added)
-    parts = [
-        f"{verb} {counted(number, word)}{colour}"
-        for verb, number, colour in zip((add, remove), counts, colours, strict=True)
-        if number
-    ]
+    parts: list[str] = []
+    for verb, number, colour in zip((add, remove), counts, colours, strict=True):
+        if number:
+            many = f"{number:,}" if parts else counted(number, word)
+            parts.append(f"{verb} {many}{colour}")
     return ", ".join(parts)

@@ -175,6 +175,11 @@ class ToolsForm(QWidget):
         for one, made in self._buttons.items():
             made.setChecked(one == tool)
             self._pages[one].setVisible(one == tool)
+        if tool is not None:
+            # A line below that wraps must not squeeze the rows of settings.
+            page = self._pages[tool]
+            page.ensurePolished()
+            page.setMinimumHeight(page.sizeHint().height())
         self._settings.setVisible(tool is not None)
         self._scope.setVisible(tool not in _ACROSS and not self._target.flat)
         self._tell()

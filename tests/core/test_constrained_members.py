@@ -33,7 +33,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def model(toys: Any) -> Any:
-    def made(kind: str = "classes", dims: int = 3, **preparation: Any) -> EnsemDiff:
+    def made(kind: str = "classes", dims: int = 3, **preparation: Any) -> Any:
         sampling = {**KINDS[kind], "prediction": kind, "members": 3, "steps": 2}
         card = toys.card(dims, sampling=sampling, **preparation)
         channels = 3 if dims == 2 else 1
@@ -46,7 +46,7 @@ def model(toys: Any) -> Any:
     return made
 
 
-def asked(toys: Any, way: str = "projection", **changes: Any) -> Request:
+def asked(toys: Any, way: Any = "projection", **changes: Any) -> Request:
     """Strokes that contradict the mask they were drawn into."""
     volume = toys.volume()
     mask = np.zeros(volume.shape, np.uint8)
@@ -54,7 +54,7 @@ def asked(toys: Any, way: str = "projection", **changes: Any) -> Request:
     dense = np.zeros(volume.shape, np.uint8)
     dense[4, 3:6, 4], dense[4, 6, 6:9], dense[5, 1, 1:4] = 255, 2, 1
     options = changes.pop("options", {})
-    given = {
+    given: dict[str, Any] = {
         "strokes": Strokes.of(dense), "initial_mask": mask, "noise_level": 0.5,
         "keep_members": True, "seed": 3, "members": 3,
         "resampling": Resampling(way=way, **options),
@@ -144,7 +144,7 @@ class Copies(nn.Module):
         return noisy * self.weight
 
 
-def copying(toys: Any, dims: int = 3, **sampling: Any) -> EnsemDiff:
+def copying(toys: Any, dims: int = 3, **sampling: Any) -> Any:
     given = {**LINEAR, "prediction": "x0", "sampler": "ddim", **sampling}
     card = toys.card(dims, sampling=given, context=0)
     return EnsemDiff(card, Copies(dims), HOST)

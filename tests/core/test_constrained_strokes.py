@@ -66,7 +66,8 @@ def test_a_request_takes_strokes_dense_and_carries_them_sparse(toys: Any) -> Non
     volume = toys.volume()
     dense = np.zeros(volume.shape, np.uint8)
     dense[1, 2, 3] = 255
-    request = Request(volume, strokes=dense, initial_mask=dense * 0, noise_level=0.5)
+    given: Any = dense
+    request = Request(volume, strokes=given, initial_mask=dense * 0, noise_level=0.5)
     bare, arrays = split_request(request)
     there = joined_request(bare, arrays)
     assert there.strokes is not None
