@@ -85,23 +85,24 @@ def train(
         *(part for one in settings for part in ("--set", one.format(runs=runs))),
     ]
     state = folder / "state" / "state.json"
-    killed = None
     if kill and not state.exists():
         often = ("--set", "length.checkpoint_minutes=0.2")
-        killed = kill_half_way([*command, *often], folder, cell.steps, threads)
+        kill_half_way([*command, *often], folder, cell.steps, threads)
     if state.exists():
         command.append("--resume")
     told = diffseg(*command, threads=threads)
     log = (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [row for row in map(json.loads, log) if "validation" in row]
     told["validations"] = {row["step"]: row["validation"]["score"] for row in rows}
-    return told if killed is None else told | {"killed_at_step": killed}
+    sittings = json.loads(state.read_text(encoding="utf-8"))["sittings"]
+    told["sittings_from_step"] = [one["from_step"] for one in sittings]
+    return told
 
 
 def kill_half_way(
     command: Sequence[str], folder: Path, steps: int, threads: int
-) -> int | None:
-    """Start a training and end it as a power cut would; the step it had logged."""
+) -> None:
+    """Start a training, and end it half way as a power cut would."""
     running = subprocess.Popen(
         [program(), *command], stdout=subprocess.DEVNULL, env=environment(threads)
     )
@@ -112,9 +113,8 @@ def kill_half_way(
         if step >= steps // 2 and (folder / "state" / "state.json").exists():
             running.send_signal(signal.SIGKILL)
             running.wait()
-            return step
+            return
         time.sleep(_LOOK_SECONDS)
-    return None
 
 
 def program() -> str:

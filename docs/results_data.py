@@ -10,8 +10,10 @@ from pathlib import Path
 from PIL import Image
 
 FOLDS = 5
-THINNED = {"lgg": 3, "hippocampus": 6}
+THINNED = {"nuclei": 2, "lgg": 3, "hippocampus": 6}
 """Of val's cases, every so manieth is measured; all of train is learnt from."""
+NNUNET_LEARNS = {"lgg": 10}
+"""Of train's cases of a set made smaller: 5 % of the whole set would be its batch."""
 _FILES = ("image", "mask", "mask_2")
 Rows = list[dict[str, str]]
 
@@ -35,7 +37,8 @@ def data_folder(data: str, runs: Path) -> Path:
     if fold:
         rows = folded(rows, int(fold))
     elif name in THINNED:
-        rows = thinned(rows, THINNED[name])
+        learnt = NNUNET_LEARNS.get(name, 1) if pixels else 1
+        rows = thinned(rows, THINNED[name], learnt)
     folder.mkdir(parents=True, exist_ok=True)
     for row in rows:
         for column in _FILES:
@@ -54,10 +57,10 @@ def data_folder(data: str, runs: Path) -> Path:
     return folder
 
 
-def thinned(rows: Rows, nth: int) -> Rows:
-    """All of train, and every n-th case of val."""
+def thinned(rows: Rows, nth: int, learnt: int = 1) -> Rows:
+    """Every n-th case of val, and all of train or every so manieth of it."""
     val = [row for row in rows if row["split"] == "val"][::nth]
-    return [row for row in rows if row["split"] == "train"] + val
+    return [row for row in rows if row["split"] == "train"][::learnt] + val
 
 
 def folded(rows: Rows, fold: int) -> Rows:
