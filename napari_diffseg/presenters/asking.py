@@ -106,7 +106,7 @@ def scope_note(
         names = " and ".join(place.name for place in places)
         return f"the whole image; looks for {names}" if names else "the whole image"
     volume = case.volume
-    extent = extent_of(target.shape, voxel_word(volume.grid, volume.source))
+    extent = extent_of(target.shape, voxel_word(volume))
     if scope == "slice":
         return f"the slice that is shown ({extent})"
     return f"the box that was drawn ({extent})"

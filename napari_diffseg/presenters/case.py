@@ -151,7 +151,7 @@ class CasePresenter:
             return
         note = case.annotation
         drawn = int(np.count_nonzero(note.touched & (note.values != values)))
-        answer = self._ask_replace(drawn, _word(case)) if drawn else False
+        answer = self._ask_replace(drawn, voxel_word(case.volume)) if drawn else False
         if answer is None or self._session.case(case.id) is not case:
             return
         table = with_values(case.table, used_values(values))
@@ -167,7 +167,7 @@ class CasePresenter:
         self._canvas.apply(case, change)
         self._journal.note(case.id)
         self._session.change(case, "mask")
-        read = counted(int(np.count_nonzero(values)), _word(case))
+        read = counted(int(np.count_nonzero(values)), voxel_word(case.volume))
         self._notices.show(f"mask read: {read} to correct")
 
     def _close(self, case: Case) -> None:
@@ -270,7 +270,3 @@ class CasePresenter:
         first = next(iter(windows), None)
         shown = self._window.get(case.id, first) if case else None
         self._view.set_windows(tuple(windows), shown)
-
-
-def _word(case: Case) -> str:
-    return voxel_word(case.volume.grid, case.volume.source)

@@ -112,7 +112,7 @@ class CorrectPresenter:
     def _show_brush(self, case: Case) -> None:
         radius = self._radius_of(case)
         volume = case.volume
-        word = voxel_word(volume.grid, volume.source)
+        word = voxel_word(volume)
         unit = "mm" if volume.grid.has_spacing else f"{word}s"
         self._view.set_brush(radius, unit)
         self._canvas.set_brush(case, radius, self._three_d)

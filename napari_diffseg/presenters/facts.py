@@ -40,7 +40,7 @@ def facts_of(case: Case) -> CaseFacts:
     return CaseFacts(
         name=case.name,
         path=volume.source.where if volume.source.paths else "",
-        size=extent_of(grid.shape, voxel_word(grid, volume.source)),
+        size=extent_of(grid.shape, voxel_word(volume)),
         spacing=(
             " x ".join(f"{mm:.4g}" for mm in grid.affine.spacing) + " mm"
             if grid.has_spacing

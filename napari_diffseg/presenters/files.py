@@ -259,7 +259,7 @@ def _provenance(export: Export) -> dict[str, Any]:
 def _told(export: Export) -> str:
     counts, ml = counts_of(export.values), export.grid.voxel_ml
     known = {label.value: label.name for label in export.labels}
-    word = voxel_word(export.grid, export.source)
+    word = voxel_word(export)
     parts = []
     for value in range(1, 256):
         voxels = int(counts[value])

@@ -214,7 +214,7 @@ class ProposePresenter:
         except UserError as error:
             self._give_up(run, str(error))
             return
-        kept, word = 0, voxel_word(proposal.grid, proposal.source)
+        kept, word = 0, voxel_word(proposal)
 
         def ask(touched: int) -> bool | None:
             nonlocal kept

@@ -146,7 +146,7 @@ class RecoverPresenter:
         if self._journal.flush(case.id):
             self._journal.discard(id)
         touched = int(np.count_nonzero(restored.touched))
-        word = voxel_word(case.volume.grid, case.volume.source)
+        word = voxel_word(case.volume)
         are = "is" if touched == 1 else "are"
         said = f"{case.name}: {counted(touched, word)} that you drew {are} back"
         self._notices.show(

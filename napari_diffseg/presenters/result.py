@@ -148,7 +148,7 @@ class ResultPresenter:
             return
         if proposal is not None:
             note = _note_on(case, False)
-            self._view.show_structures(_rows(case, None), note, _word(case))
+            self._view.show_structures(_rows(case, None), note, voxel_word(case.volume))
         elif not case.annotation.touched.any() and case.given is None:
             self._view.show_structures([], "")
         self._measure_soon()
@@ -180,7 +180,7 @@ class ResultPresenter:
         note = _note_on(case, corrected)
         if case.proposal is None and not counts[1:].any():
             note = ""
-        self._view.show_structures(_rows(case, counts), note, _word(case))
+        self._view.show_structures(_rows(case, counts), note, voxel_word(case.volume))
 
 
 def views_of(proposal: Proposal | None) -> tuple[Shown, ...]:
@@ -263,17 +263,13 @@ def _note_on(case: Case, corrected: bool) -> str:
     if case.proposal is not None:
         note = _note(case.proposal)
         if case.proposed_in is not None:
-            size = extent_of(case.proposed_in.shape, _word(case))
+            size = extent_of(case.proposed_in.shape, voxel_word(case.volume))
             note += f"; spread and places are of the last part alone ({size})"
     elif case.given is None:
         return "drawn by hand"
     else:
         note, corrected = "read from a file", bool(case.annotation.touched.any())
     return f"{note}; since corrected by hand" if corrected else note
-
-
-def _word(case: Case) -> str:
-    return voxel_word(case.volume.grid, case.volume.source)
 
 
 def _note(proposal: Proposal) -> str:

@@ -50,7 +50,7 @@ class Run:
 def summary(case: Case, proposal: Proposal, changed: int, kept: int) -> str:
     """Say what came of it."""
     model = proposal.provenance.model.get("id", "the model")
-    word = voxel_word(proposal.grid, proposal.source)
+    word = voxel_word(proposal)
     text = f"{case.name}: proposed by {model}, {counted(changed, word)} changed"
     if kept:
         are = "is" if kept == 1 else "are"

@@ -106,6 +106,6 @@ def _reason(place: DoubtfulPlace, proposal: Proposal, names: dict[int, str]) -> 
         where = f"{unsure} at the border of {own}"
     voxel_ml = proposal.grid.voxel_ml
     if voxel_ml is None:
-        word = voxel_word(proposal.grid, proposal.source)
+        word = voxel_word(proposal)
         return f"{where}, {counted(place.voxels, word)} in doubt"
     return f"{where}, {place.voxels * voxel_ml:.2g} ml in doubt"

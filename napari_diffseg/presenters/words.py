@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from diffseg.domain.report import gives_pictures
 from diffseg.volume import Grid, Source
 
 
-def voxel_word(grid: Grid, source: Source) -> str:
+class OnGrid(Protocol):
+    """What lies on the grid of an image: a volume, a proposal, an export."""
+
+    @property
+    def grid(self) -> Grid:
+        """Of its voxels."""
+
+    @property
+    def source(self) -> Source:
+        """Where the image came from."""
+
+
+def voxel_word(of: OnGrid) -> str:
     """Return "pixel" for a flat picture, "voxel" for every other image."""
-    return "pixel" if gives_pictures(grid, source) else "voxel"
+    return "pixel" if gives_pictures(of.grid, of.source) else "voxel"
 
 
 def counted(number: int, word: str) -> str:

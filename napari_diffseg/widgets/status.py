@@ -63,7 +63,7 @@ def describe_place(case: Case, shown: Point) -> str:
     if places is not None:
         parts.append("  ".join(places) + " mm")
     k, j, i = voxel
-    word = voxel_word(case.volume.grid, case.volume.source)
+    word = voxel_word(case.volume)
     parts.append(f"{word} {i}, {j}" + (f", {k}" if word == "voxel" else ""))
     channels = case.volume.data[(slice(None), *voxel)]
     parts.append("intensity " + ", ".join(f"{float(one):.5g}" for one in channels))

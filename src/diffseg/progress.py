@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from typing import TypeVar
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
@@ -40,6 +41,10 @@ class Progress:
         done = self.done + self.under_way
         return min(done / self.total, 1.0) if self.total else 0.0
 
+    def sign(self) -> dict[str, Any]:
+        """What stands in it by name, without what kinds of it carry beside."""
+        return {one.name: getattr(self, one.name) for one in fields(Progress)}
+
 
 Work = Generator[Progress, None, Result]
 """A piece of long work: yields `Progress`, returns its result."""
@@ -58,3 +63,20 @@ def run(
             return result
         if on_progress is not None:
             on_progress(progress)
+
+
+def within(
+    enter: Callable[[], AbstractContextManager[object]], work: Work[Result]
+) -> Work[Result]:
+    """Carry `work` on within a context, which its reader is not in between."""
+    try:
+        while True:
+            with enter():
+                try:
+                    progress = next(work)
+                except StopIteration as stop:
+                    result: Result = stop.value
+                    return result
+            yield progress
+    finally:
+        work.close()

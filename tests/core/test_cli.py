@@ -29,7 +29,7 @@ def good(json: bool = False) -> None:
     print("a library chatters")
     print("and complains", file=sys.stderr)
     warnings.warn("a library warns", stacklevel=1)
-    logging.getLogger("some.library").warning("a library logs")
+    logging.getLogger("some.package").warning("a library logs")
     emit({"answer": np.float32(1.5), "none": float("nan")}, json, lambda: "fine")
 
 

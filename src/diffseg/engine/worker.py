@@ -109,14 +109,7 @@ class Messenger:
             name = f"{self._order.id}-preview-{self.told}"
             self._send(message_of(progress, self._order.exchange, name))
             return
-        plain = Progress(
-            progress.stage,
-            progress.done,
-            progress.total,
-            progress.message,
-            progress.under_way,
-            progress.detail,
-        )
+        plain = Progress(**progress.sign())
         if not self._told_of_missing and hasattr(progress, "region"):
             self._told_of_missing = True
             note = "the worker is on another machine: no previews"

@@ -6,8 +6,9 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
-from diffseg.progress import Result, Work
+from diffseg.progress import Result, Work, within
 
 
 @dataclass(slots=True)
@@ -31,14 +32,4 @@ class Clock:
 
     def timed(self, name: str, work: Work[Result]) -> Work[Result]:
         """Carry `work` on as a part of a stage: what its reader does is none."""
-        try:
-            while True:
-                with self.stage(name):
-                    try:
-                        progress = next(work)
-                    except StopIteration as stop:
-                        result: Result = stop.value
-                        return result
-                yield progress
-        finally:
-            work.close()
+        return within(partial(self.stage, name), work)

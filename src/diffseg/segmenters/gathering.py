@@ -197,12 +197,7 @@ class Gathering:
             classes, uncertainty = (one[within] for one in self._accumulator.so_far())
         table: LabelTable = self._expected.card.labels
         return Preview(
-            progress.stage,
-            progress.done,
-            progress.total,
-            progress.message,
-            progress.under_way,
-            progress.detail,
+            **progress.sign(),
             region=box,
             mask=in_values(classes, table),
             uncertainty=_in_bytes(uncertainty),

@@ -6,15 +6,19 @@ and what to go on with where its memory is exhausted.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diffseg.errors import exhausted
+from diffseg.errors import DiffsegError, exhausted
 from diffseg.progress import Progress
 from diffseg.segmenters.denoiser import Evaluation
-from diffseg.segmenters.source import Slab, Step, told_whose
+from diffseg.segmenters.means import Means, in_words, release
+from diffseg.segmenters.source import MEMORY, Slab, Step, told_whose
+
+_LOG = logging.getLogger(__name__)
 
 Flip = tuple[int, ...]
 """Spatial axes (0 is Z) along which an image is flipped."""
@@ -79,6 +83,28 @@ def in_groups(
             if trouble is not None:
                 yield step_down(trouble)
         done_with()
+
+
+def went_smaller(before: Means, after: Means, dims: int, trouble: str) -> Progress:
+    """Give the memory of the larger means back, and say what is smaller from here on.
+
+    Nothing may refer to what they held any more.
+    """
+    release(before.device)
+    line = in_words(before, after, dims)
+    _LOG.warning("%s (%s)", line, trouble.partition("\n")[0])
+    return Progress(MEMORY, message=line)
+
+
+def too_little_memory(least: str, *, shown_whole: bool) -> DiffsegError:
+    """What to raise where memory is short of the least that can be computed at once.
+
+    `shown_whole`: slices are, so that a smaller region would not help.
+    """
+    short = f"the memory of this machine does not suffice for one {least}: close other "
+    if shown_whole:
+        return DiffsegError(f"{short}programs, or choose a smaller model")
+    return DiffsegError(f"{short}programs, or give a smaller region", option="--roi")
 
 
 def one_group(

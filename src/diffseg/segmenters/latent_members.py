@@ -7,7 +7,6 @@ tiles: a latent network sees a slice as a whole.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -20,7 +19,7 @@ from torch import Tensor
 from diffseg.diffusion import schedule_of
 from diffseg.diffusion.samplers import Noise
 from diffseg.domain import ModelCard
-from diffseg.errors import DiffsegError, UserError
+from diffseg.errors import UserError
 from diffseg.progress import Progress
 from diffseg.segmenters.denoiser import Evaluation, dtype_of, padded
 from diffseg.segmenters.drawing import chain
@@ -31,20 +30,15 @@ from diffseg.segmenters.groups import (
     in_turn,
     mirrored,
     one_group,
+    too_little_memory,
+    went_smaller,
 )
 from diffseg.segmenters.latent_slices import LatentNetwork, LatentSlices
-from diffseg.segmenters.means import (
-    first_means,
-    in_words,
-    release,
-    smaller,
-)
+from diffseg.segmenters.means import first_means, smaller
 from diffseg.segmenters.members import BLOCK_VOXELS, blocks
 from diffseg.segmenters.noise import StackNoise
 from diffseg.segmenters.readout import Readout
-from diffseg.segmenters.source import MEMORY, Drawn, Slab, Step
-
-_LOG = logging.getLogger(__name__)
+from diffseg.segmenters.source import Drawn, Slab, Step
 
 
 class LatentMembers:
@@ -141,19 +135,12 @@ class LatentMembers:
         assert busy is not None
         after = smaller(before, (1, 1), busy.last_batch)  # tiles are not to be cut
         if after is None:
-            short = "the memory of this machine does not suffice for one slice: close "
-            if self._card.preparation.size is not None:  # slices are shown whole
-                raise DiffsegError(f"{short}other programs, or choose a smaller model")
-            raise DiffsegError(
-                f"{short}other programs, or give a smaller region", option="--roi"
-            )
+            whole = self._card.preparation.size is not None
+            raise too_little_memory("slice", shown_whole=whole)
         self.means = after
         self._busy = busy = None
         self._slices.clear()
-        release(before.device)
-        line = in_words(before, after, 2)
-        _LOG.warning("%s (%s)", line, trouble.partition("\n")[0])
-        return Progress(MEMORY, message=line)
+        return went_smaller(before, after, 2, trouble)
 
 
 @torch.inference_mode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import cast
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from diffseg.domain import ModelCard
-from diffseg.errors import DiffsegError
 from diffseg.networks.conditioned import Conditioned
 from diffseg.progress import Progress
 from diffseg.segmenters.denoiser import Denoiser, Evaluation, Read, dtype_of, padded
@@ -24,17 +22,11 @@ from diffseg.segmenters.groups import (
     in_turn,
     mirrored,
     one_group,
+    too_little_memory,
+    went_smaller,
 )
-from diffseg.segmenters.means import (
-    first_means,
-    in_words,
-    placed,
-    release,
-    smaller,
-)
-from diffseg.segmenters.source import MEMORY, Slab, Step
-
-_LOG = logging.getLogger(__name__)
+from diffseg.segmenters.means import first_means, placed, smaller
+from diffseg.segmenters.source import Slab, Step
 
 # Voxels of the slices that a network over 2 dimensions finishes together: few, so
 # that slices appear one after another; enough to fill a batch with their members.
@@ -178,24 +170,12 @@ class Members:
         after = smaller(before, tile, batch, self._network.multiple)
         if after is None:
             size = " x ".join(map(str, tile))
-            short = (
-                f"the memory of this machine does not suffice for one tile of {size} "
-            )
-            if self._preparation.size is not None:  # slices are shown whole
-                raise DiffsegError(
-                    f"{short}voxels: close other programs, or choose a smaller model"
-                )
-            raise DiffsegError(
-                f"{short}voxels: close other programs, or give a smaller region",
-                option="--roi",
-            )
+            whole = self._preparation.size is not None
+            raise too_little_memory(f"tile of {size} voxels", shown_whole=whole)
         self.means = after
         self._busy = busy = None
         self._denoisers.clear()
-        release(before.device)
-        line = in_words(before, after, self._network.dims)
-        _LOG.warning("%s (%s)", line, trouble.partition("\n")[0])
-        return Progress(MEMORY, message=line)
+        return went_smaller(before, after, self._network.dims, trouble)
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from diffseg.progress import Result, Work
+from diffseg.progress import Work, within
 from diffseg.segmenters.pyramid import (
     COARSE,
     FINE,
@@ -72,22 +72,7 @@ def iter_register(
         return None
     clipped = np.clip(image, low, high)
     yield LOOKING
-    return (yield from _in_one_thread(_registered(template, clipped, affine)))
-
-
-def _in_one_thread(work: Work[Result]) -> Work[Result]:
-    """Carry `work` on with one thread of ITK, and leave the others theirs."""
-    try:
-        while True:
-            with _one_thread():
-                try:
-                    progress = next(work)
-                except StopIteration as stop:
-                    result: Result = stop.value
-                    return result
-            yield progress
-    finally:
-        work.close()
+    return (yield from within(_one_thread, _registered(template, clipped, affine)))
 
 
 @contextmanager
