@@ -1,13 +1,15 @@
 """Count the voxels a simulated annotator edits, with and without resampling.
 
-    python docs/resampling_study.py --data DATASET --cases 3
+    python docs/resampling_study.py --data DATASET --cases 10
 
 A simulated user is not a user: it sees every error, takes the slice with the most of
 them, paints the largest there and slips at their edges. What is counted is how many
 voxels change their class under its brush until the mean Dice of the structures is
 reached: `plain` keeps what was painted and nothing else; `spread` lets the painted
 voxels pull at the probabilities of the first proposal, without asking the model again;
-every other way resamples around the strokes after each few slices.
+every other way resamples around the strokes after each few slices. A slice that was
+corrected is taken as it is then, with what was left alone in it (`--kept slices`), or
+only what was painted is (`--kept strokes`).
 """
 
 from __future__ import annotations
@@ -80,6 +82,7 @@ class Annotator:
     a_slice: int
     a_round: int
     most_slices: int
+    keeps_slices: bool = True
 
 
 def painted(
@@ -126,6 +129,7 @@ def annotate(case: Case, annotator: Annotator, redraw: Redraw, seed: int) -> Eff
                 effort.edited += int((mask[plane][area] != value).sum())
                 mask[plane][area] = value
                 touched[plane] |= area
+            touched[plane] |= annotator.keeps_slices
         began = time.perf_counter()
         mask = redraw(mask, Strokes.within(mask, touched, table))
         effort.seconds.append(time.perf_counter() - began)
@@ -212,7 +216,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parse.add_argument("--skip", type=int, default=0, help="cases left out before")
     parse.add_argument("--target", type=float, default=0.95, help="mean Dice")
     parse.add_argument("--strokes", type=int, default=3, help="at most, on a slice")
-    parse.add_argument("--round", type=int, default=3, help="slices to a resampling")
+    parse.add_argument("--round", type=int, default=1, help="slices to a resampling")
+    parse.add_argument("--kept", choices=("slices", "strokes"), default="slices")
     parse.add_argument("--slices", type=int, default=90, help="at most, of a case")
     parse.add_argument("--ways", default=",".join(("spread", *WAYS)))
     parse.add_argument("--levels", default="0.2", help="noise levels, with commas")
@@ -230,7 +235,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    annotator = Annotator(args.target, args.strokes, args.round, args.slices)
+    keeps = args.kept == "slices"
+    annotator = Annotator(args.target, args.strokes, args.round, args.slices, keeps)
     efforts = {"plain": [annotate(c, annotator, plain, 0) for c in cases]}
     print("first Dice: ", *(f"{c.dice(c.proposal.mask):.3f}" for c in cases))
     for name, redraws in _compared(args, segmenter, cases).items():

@@ -5,11 +5,12 @@
 
 `propose` keeps a model's proposals for the cases of a split, with their members and the
 reference; it goes on where it stopped. `measure` puts the cases in order in every way
-of `diffseg.ensemble.routing_order`, as if the reference were unknown, and asks what
-share of all that there is to correct lies in the share of cases reviewed so far. Two
-readings of what there is to correct: 1 - Dice, summed over structures, and wrong
-voxels. Orders that draw are averaged over seeds. Intervals are of resampled patients,
-whose places in the order stay; differences from foreground-aware random are paired.
+that a queue of `diffseg.project.review` knows, as if the reference were unknown, and
+asks what share of all that there is to correct lies in the share of cases reviewed so
+far. Two readings of what there is to correct: 1 - Dice, summed over structures, and
+wrong voxels. Orders that draw are averaged over seeds. Intervals are of resampled
+patients, whose places in the order stay; differences from foreground-aware random are
+paired.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from numpy.typing import NDArray
 from diffseg.ensemble.calibration_choice import Plan, calibrate
 from diffseg.ensemble.calibration_evidence import Evidence, evidence_of
 from diffseg.ensemble.routing import Candidate, candidate_of
-from diffseg.ensemble.routing_order import STRATEGIES
 from diffseg.errors import UserError
 from diffseg.metrics import confusion
+from diffseg.project.review.strategies import ORDERS, ordered
 
 app = typer.Typer(add_completion=False, help=__doc__)
 BUDGETS = (0.1, 0.2, 0.3, 0.5)
@@ -146,8 +147,8 @@ def _compared(
     errors = np.array([one.errors[kind] for one in known])
     candidates = [one.candidate for one in known]
     orders = {
-        name: [order(candidates, seed) for seed in range(seeds)]
-        for name, order in STRATEGIES.items()
+        name: [ordered(candidates, name, seed) for seed in range(seeds)]
+        for name in ORDERS
     }
     orders["ideal"] = [tuple(np.argsort(-errors, kind="stable").tolist())]
     groups, which = np.unique([one.group for one in known], return_inverse=True)

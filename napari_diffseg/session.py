@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 from uuid import uuid4
@@ -20,13 +21,53 @@ from diffseg.domain import (
 )
 from diffseg.engine.events import Machine
 from diffseg.project.annotation import Annotation
+from diffseg.project.entries import CaseState, Origin, ProjectFacts, Said
 from diffseg.project.facts import Stamp
 from diffseg.volume import Display, Volume
 
-Aspect = Literal["name", "labels", "table", "proposal", "mask", "reviewed", "geometry"]
+Aspect = Literal[
+    "name", "labels", "table", "proposal", "mask", "reviewed", "geometry", "entry"
+]
 """What of a case changed."""
 
 UNNAMED = LabelTable(labels=(Label(name="structure", value=1),))
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """An open case's place in the project.
+
+    Parameters
+    ----------
+    origin : Origin
+        Which case it is, and the version and proposal that its mask comes from.
+    state : CaseState
+        How far it is.
+    version : int
+        Of the newest correction; 0 before the first.
+    said : mapping of str to Said
+        What is known of each structure that was named.
+    begun : (str, int), optional
+        Structure and plane at which a range was begun.
+    seen : set of (int, int)
+        Axis and index of the slices that the annotator has looked at.
+    fixed : bool
+        The project has a label table of its own.
+    saved : str
+        When the mask was last saved, in words.
+    errors : (Z,) float32 ndarray, optional
+        1 - expected Dice of each plane of the newest proposal.
+    """
+
+    origin: Origin
+    state: CaseState = "not_started"
+    version: int = 0
+    said: Mapping[str, Said] = field(default_factory=dict)
+    begun: tuple[str, int] | None = None
+    seen: set[tuple[int, int]] = field(default_factory=set)
+    fixed: bool = False
+    saved: str = ""
+    errors: NDArray[np.float32] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +113,8 @@ class Case:
         What the image's files were when it was read, one a path.
     layers : tuple of object
         Image layers that came from elsewhere and show this case's image.
+    entry : Entry, optional
+        Its place in the open project; None outside of one.
     """
 
     volume: Volume
@@ -93,6 +136,7 @@ class Case:
     proposed_in: Region | None = None
     stamps: tuple[Stamp | None, ...] = ()
     layers: tuple[object, ...] = ()
+    entry: Entry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +163,7 @@ class Session:
     machine_changed = Signal(object)  # Machine or None
     busy_changed = Signal(object)  # Busy or None
     device_changed = Signal(str)  # auto, cpu, cuda, mps
+    project_changed = Signal(object)  # ProjectFacts or None
 
     def __init__(self) -> None:
         self._cases: dict[str, Case] = {}
@@ -128,6 +173,12 @@ class Session:
         self._machine: Machine | None = None
         self._busy: Busy | None = None
         self._device = "auto"
+        self._project: ProjectFacts | None = None
+
+    @property
+    def project(self) -> ProjectFacts | None:
+        """The project that is open."""
+        return self._project
 
     @property
     def cases(self) -> tuple[Case, ...]:
@@ -217,6 +268,11 @@ class Session:
             self._device = device
             self.device_changed.emit(device)
 
+    def set_project(self, project: ProjectFacts | None) -> None:
+        """Note which project is open, and what is known of it."""
+        self._project = project
+        self.project_changed.emit(project)
+
     def set_busy(self, busy: Busy | None) -> None:
         """Note the job under way, or that there is none."""
         self._busy = busy
@@ -233,5 +289,6 @@ class Session:
             self.machine_changed,
             self.busy_changed,
             self.device_changed,
+            self.project_changed,
         ):
             signal.disconnect()

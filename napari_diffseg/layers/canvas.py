@@ -174,6 +174,12 @@ class NapariCanvas(InHand):
         """The place in hand: shown voxel (plane, row, column)."""
         return self._navigator.index(case.display)
 
+    def voxel_at_hand(self, case: Case) -> tuple[int, int, int]:
+        """The voxel (plane, row, column) of the source last pressed or gone to."""
+        shown = [np.asarray([index]) for index in self.index(case)]
+        z, y, x = (int(axis[0]) for axis in case.display.native_indices(shown))
+        return (z, y, x)
+
     def set_plane(self, plane: Plane) -> None:
         """Look along another axis, with the place in hand in the middle."""
         self._navigator.look_along(AXIS[plane])

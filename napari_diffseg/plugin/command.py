@@ -1,4 +1,4 @@
-"""``diffseg gui``: napari with the panels, and an image where one is given."""
+"""``diffseg gui``: napari with the panels, an image, or a project."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import typer
 from diffseg.cli.output import emit
 from diffseg.cli.windows import check_display, window_opener
 from diffseg.errors import UserError
+from diffseg.project.recent import is_project
 
 
 def gui(
     image: Annotated[
         str | None,
-        typer.Argument(metavar="[IMAGE]", help="A file or folder to open."),
+        typer.Argument(
+            metavar="[IMAGE|PROJECT]", help="An image, or a project's folder, to open."
+        ),
     ] = None,
     propose: Annotated[
         bool, typer.Option("--propose", help="Start a proposal for the image.")
@@ -33,7 +36,10 @@ def gui(
     Example: diffseg gui case.nii.gz
     """
     open_it = window_opener()
-    if image is not None:
+    if image is not None and is_project(Path(image)):
+        if propose or screenshot:
+            raise UserError("a project opens with its list; leave out --propose")
+    elif image is not None:
         check_image(image)
     elif propose or screenshot:
         raise UserError("nothing to propose for; give an image: diffseg gui IMAGE")

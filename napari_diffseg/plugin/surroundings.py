@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels
-from qtpy.QtCore import QObject, Qt
+from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtWidgets import QAbstractButton, QDockWidget, QMainWindow, QWidget
 
 from napari_diffseg.layers.letters import OrientationLetters
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_diffseg.widgets.dock import Dock
 
 PLANES = "Planes"
+LANES = "Labels by slice"
 
 
 class Surroundings(QObject):
@@ -90,6 +91,12 @@ class Surroundings(QObject):
                 (planes, panels),
                 (self.views.sizeHint().width(), self._dock.sizeHint().width()),
             )
+        self._viewer.window.add_dock_widget(
+            self._dock.presence.lanes, name=LANES, area="bottom"
+        )
+        self._dock.presence.lanes_wanted.connect(self._show_lanes)
+        # Later: napari is still placing the dock.
+        QTimer.singleShot(0, self._place_lanes)
         self.keys = Keys(self._viewer, self._actions(), self._dock)
 
     def _docks(self) -> tuple[QMainWindow, QDockWidget, QDockWidget] | None:
@@ -99,6 +106,16 @@ class Surroundings(QObject):
         if not isinstance(main, QMainWindow) or planes is None or panels is None:
             return None
         return main, planes, panels
+
+    def _place_lanes(self) -> None:
+        if self._open:
+            self._show_lanes(self._dock.presence.lanes.count > 1)
+
+    def _show_lanes(self, wanted: bool) -> None:
+        """Show labels by slice below the canvas, or give their room to it."""
+        frame = _dock_of(self._dock.presence.lanes)
+        if frame is not None and frame.isHidden() == wanted:
+            frame.setVisible(wanted)
 
     def close(self) -> None:
         """Let go of viewer and session."""
@@ -186,11 +203,19 @@ class Surroundings(QObject):
         press = partial(partial, self._press)
         turn = partial(partial, self._dock.case.plane_chosen.emit)
         return {
+            "next_case": press("diffseg.project.next"),
+            "previous_case": press("diffseg.project.previous"),
+            "save": press("diffseg.project.save"),
+            "done": press("diffseg.project.state.done"),
+            "starts": self._dock.presence.starts_requested.emit,
+            "ends": self._dock.presence.ends_requested.emit,
+            "unsay": self._dock.presence.undo_requested.emit,
             "propose": press("diffseg.propose.run"),
             "cancel": self._cancel,
             "next_place": press("diffseg.review.next"),
             "previous_place": press("diffseg.review.previous"),
             "accept": press("diffseg.review.accept"),
+            "lead": self._dock.review.lead_requested.emit,
             "next_label": partial(self._turn_label, 1),
             "previous_label": partial(self._turn_label, -1),
             "hide": self._dock.correct.hide_toggled.emit,

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 from diffseg.engine import Engine
 from diffseg.errors import DiffsegError
 from diffseg.project.journal import Journal
+from diffseg.project.journals import Journals
 from napari_diffseg.jobs.runner import EngineLike, QtRunner
 from napari_diffseg.jobs.threads import Background, GuiThread, Later
 from napari_diffseg.layers.canvas import NapariCanvas
@@ -52,20 +53,24 @@ class Window:
         self.dock = Dock()
         self.canvas = NapariCanvas(viewer)
         self.runner = QtRunner(engine, parent=self.dock)
-        self.journal = journal
+        self.journal = Journals(journal)
         self.gui = GuiThread(self.dock)
         self._background = Background(self.gui)
         # A file that was asked for is written, whatever is read, or closed, meanwhile.
         self._writing = Background(self.gui, finish=True)
+        # One after another, as a version follows from the one before.
+        self._keeping = Background(self.gui, finish=True)
         self._later = Later(self.dock)
         self.desk = Desk(
             self.dock,
             self.canvas,
             self.runner,
-            journal,
+            self.journal,
             background=self._background,
             writing=self._writing,
+            keeping=self._keeping,
             later=self._later,
+            pause=self._later,
             in_gui=self.gui.call,
         )
         self.surroundings = Surroundings(viewer, self.dock, self.canvas, self.desk)
@@ -86,6 +91,7 @@ class Window:
         self.gui.close()
         self._background.close()
         self._writing.close()
+        self._keeping.close()
         self.runner.close()
 
 

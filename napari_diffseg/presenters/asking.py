@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from diffseg.domain import ModelCard, Region, Request
 from diffseg.errors import UserError
 from diffseg.project.annotation import Change, proposed_change
-from napari_diffseg.presenters.tables import labels_for
+from napari_diffseg.presenters.tables import labels_for, without_absent
 from napari_diffseg.presenters.words import extent_of, voxel_word
 from napari_diffseg.session import Case
 from napari_diffseg.views import Canvas, Scope
@@ -151,6 +151,7 @@ def answer_for(case: Case, mask: NDArray[np.uint8], region: Region | None) -> An
     region : Region, optional
         The part of the mask that may change; all of it without one.
     """
+    mask = without_absent(case, mask)
     change = proposed_change(case.annotation, mask, region, replace_touched=True)
     own = np.array(mask)
     if region is not None:

@@ -87,8 +87,12 @@ class CasePresenter:
         """Close the current case: its layers go, unexported strokes stay on disk."""
         case = self._session.current
         if case is not None:
-            self._canvas.forget_case(case.id)
-            self._close(case)
+            self.close(case)
+
+    def close(self, case: Case) -> None:
+        """Close a case; a project's is saved as it goes."""
+        self._canvas.forget_case(case.id)
+        self._close(case)
 
     def rename(self, case_id: str, name: str) -> None:
         """Follow the name of the image's layer."""
@@ -174,6 +178,8 @@ class CasePresenter:
         self._session.remove(case.id)
         self._windows.pop(case.id, None)
         self._window.pop(case.id, None)
+        if case.entry is not None:
+            return  # the project keeps it
         if case.unsaved and bool(case.annotation.touched.any()):
             self._journal.flush(case.id)
             self._opener.shelve(case)

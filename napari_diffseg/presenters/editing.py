@@ -24,6 +24,9 @@ from diffseg.editing import (
     remove_islands,
     smooth,
 )
+from diffseg.errors import UserError
+from napari_diffseg.presenters.from_member import Voxel, take_box, take_region
+from napari_diffseg.presenters.tables import without_absent
 from napari_diffseg.session import Case
 from napari_diffseg.views import Edit, EditTool
 
@@ -43,27 +46,44 @@ class Errand:
         The structure in hand, or the one that a combination goes to.
     axis : int
         Of the source, along which one leafs.
-    at : int
+    here : int
         Index of the slice that is looked at.
     forward : bool
         Whether slices that come next have larger indices.
     operands : tuple of two Operand, optional
         What is combined.
+    member : (Z, Y, X) uint8 ndarray, optional
+        The member that is taken from.
+    at : (plane, row, column)
+        The voxel that was pressed last.
+    box : Region, optional
+        The box that was drawn.
     """
 
     edit: Edit
     piece: Workpiece
     axis: int
-    at: int
+    here: int
     forward: bool
     operands: tuple[Operand, Operand] | None = None
+    member: NDArray[np.uint8] | None = None
+    at: Voxel = (0, 0, 0)
+    box: Region | None = None
 
     def run(self) -> Change:
         """The change that the tool makes; `UserError` says why it cannot."""
         return _DO[self.edit.tool](self)
 
 
-def errand(case: Case, edit: Edit, value: int, axis: int, here: Region) -> Errand:
+def errand(
+    case: Case,
+    edit: Edit,
+    value: int,
+    axis: int,
+    here: Region,
+    at: Voxel = (0, 0, 0),
+    box: Region | None = None,
+) -> Errand:
     """Take from a case what a tool needs.
 
     Parameters
@@ -74,6 +94,10 @@ def errand(case: Case, edit: Edit, value: int, axis: int, here: Region) -> Erran
         Of the source, along which one leafs.
     here : Region
         The slice that is looked at.
+    at : (plane, row, column)
+        The voxel that was pressed last.
+    box : Region, optional
+        The box that was drawn.
     """
     values, table = case.annotation.values, case.table
     whole = edit.whole or edit.tool in ACROSS
@@ -89,7 +113,9 @@ def errand(case: Case, edit: Edit, value: int, axis: int, here: Region) -> Erran
     turn = case.display.turn
     forward = not turn.flips[turn.axes.index(axis)]
     operands = _operands(case, edit, value)
-    return Errand(edit, piece, axis, here.ranges[axis][0], forward, operands)
+    member = _member(case, edit)
+    first = here.ranges[axis][0]
+    return Errand(edit, piece, axis, first, forward, operands, member, at, box)
 
 
 def others(case: Case, value: int) -> list[tuple[str, str]]:
@@ -131,6 +157,25 @@ def _operands(case: Case, edit: Edit, value: int) -> tuple[Operand, Operand] | N
     return first, Operand(values, other, name_of(case.table, other))
 
 
+def _member(case: Case, edit: Edit) -> NDArray[np.uint8] | None:
+    members = case.proposal.members if case.proposal is not None else None
+    number = round(edit.size) - 1
+    if edit.tool != "member" or members is None or not 0 <= number < len(members):
+        return None
+    found: NDArray[np.uint8] = members[number]
+    return without_absent(case, found)
+
+
+def _take(job: Errand) -> Change:
+    if job.member is None:
+        raise UserError("there is no such member; propose with several")
+    if job.edit.how == "box":
+        if job.box is None:
+            raise UserError("draw a box first: Propose, scope Region")
+        return take_box(job.piece.values, job.member, job.box)
+    return take_region(job.piece.values, job.member, job.at, job.piece.region)
+
+
 def _islands(job: Errand) -> Change:
     if job.edit.how == "largest":
         return keep_largest(job.piece)
@@ -161,7 +206,7 @@ def _copy(job: Errand) -> Change:
     count = max(1, round(job.edit.size))
     if (job.edit.how == "next") != job.forward:
         count = -count
-    return copy_slice(job.piece, axis=job.axis, source=job.at, count=count)
+    return copy_slice(job.piece, axis=job.axis, source=job.here, count=count)
 
 
 _NONE, _NO_LABEL = np.zeros(0, np.int32), np.zeros(0, np.uint8)
@@ -173,4 +218,5 @@ _DO: dict[EditTool, Callable[[Errand], Change]] = {
     "margin": lambda job: margin(job.piece, job.edit.size),
     "combine": _combine,
     "copy": _copy,
+    "member": _take,
 }

@@ -132,6 +132,8 @@ class ExportPresenter:
         self._background(lambda: write(export), done, failed)
 
     def _all_written(self, case: Case) -> None:
+        if case.entry is not None:
+            return  # its place is the project, which has to have it, too
         case.unsaved = False
         if self._session.case(case.id) is case:
             self._journal.exported(case.id)

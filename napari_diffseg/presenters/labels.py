@@ -71,6 +71,10 @@ class LabelsPresenter:
         case = self._session.current
         if case is None or case.labels[name] is presence:
             return
+        if case.entry is not None and case.locked:
+            self._notices.show(case.locked, "warning")
+            self._show()
+            return
         states = dict(case.labels)
         if presence is Presence.UNKNOWN:
             states.pop(name, None)
@@ -168,6 +172,8 @@ class LabelsPresenter:
         if card is None:
             return
         for case in self._session.cases:
+            if case.entry is not None and case.entry.fixed:
+                continue  # a project's own table changes when something is proposed
             try:
                 self.fit(case, card)
             except UserError as error:

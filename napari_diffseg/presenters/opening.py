@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from diffseg.errors import UserError
+from diffseg.project.recent import is_project
 from diffseg.volume import SeriesInfo, Volume, split_paths
 from napari_diffseg.presenters.geometry import ForeignImage, volume_of
 from napari_diffseg.presenters.maker import CaseMaker
@@ -58,12 +59,13 @@ class Opener:
         self._notices = notices
         self._under_way = UnderWay(session, notices, background)
         self._maker = CaseMaker(session, journal, notices)
-        self.make = self._maker.make
+        self.make, self.take = self._maker.make, self._maker.take
         self._handed: dict[Key, list[Any]] = {}
         self._shelf = Shelf()
+        self.open_project: Callable[[str], Any] | None = None
 
     def open(self, path: str) -> None:
-        """Open an image, or look at it where it is open already.
+        """Open an image or a project, or look at it where it is open already.
 
         Parameters
         ----------
@@ -71,6 +73,9 @@ class Opener:
             A file or folder; several joined by ";" are channels of one image.
         """
         if not path.strip():
+            return
+        if self.open_project is not None and is_project(Path(path).expanduser()):
+            self.open_project(path)
             return
         try:
             names = split_paths(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -12,65 +13,10 @@ from numpy.typing import NDArray
 from diffseg.domain import ImageLabels, LabelTable, ModelCard
 from diffseg.errors import DiffsegError
 from diffseg.project.annotation import Annotation
+from diffseg.project.entries import Origin
 from diffseg.volume import Grid, Volume
-from napari_diffseg.views import (
-    CaseView,
-    CorrectView,
-    ExportView,
-    LabelsView,
-    ModelView,
-    Notices,
-    ProposeView,
-    RecoverView,
-    ResultView,
-    ReviewView,
-)
 
 Result = TypeVar("Result")
-
-
-class Views(Protocol):
-    """The panels of one window."""
-
-    @property
-    def case(self) -> CaseView:
-        """Panel "Case"."""
-
-    @property
-    def labels(self) -> LabelsView:
-        """Panel "What is in it"."""
-
-    @property
-    def model(self) -> ModelView:
-        """Panel "Model"."""
-
-    @property
-    def propose(self) -> ProposeView:
-        """Panel "Propose"."""
-
-    @property
-    def result(self) -> ResultView:
-        """Panel "Result"."""
-
-    @property
-    def review(self) -> ReviewView:
-        """Panel "Review"."""
-
-    @property
-    def correct(self) -> CorrectView:
-        """Panel "Correct"."""
-
-    @property
-    def export(self) -> ExportView:
-        """Panel "Export"."""
-
-    @property
-    def recover(self) -> RecoverView:
-        """The question after a crash."""
-
-    @property
-    def notices(self) -> Notices:
-        """One line for the user."""
 
 
 class Background(Protocol):
@@ -182,6 +128,10 @@ class Restored(Protocol):
     def warnings(self) -> Sequence[str]:
         """What could not be brought back, one line each."""
 
+    @property
+    def origin(self) -> Origin | None:
+        """What of a project it comes from."""
+
 
 class JournalPort(Protocol):
     """Keeps strokes on disk; see `diffseg.project.journal.Journal`."""
@@ -199,6 +149,7 @@ class JournalPort(Protocol):
         table: LabelTable,
         labels: ImageLabels,
         frame: int | None = None,
+        origin: Origin | None = None,
     ) -> Any:
         """Begin to keep a case; raises where another window has the image."""
 
@@ -213,6 +164,7 @@ class JournalPort(Protocol):
         labels: ImageLabels | None = None,
         name: str | None = None,
         volume: Volume | None = None,
+        origin: Origin | None = None,
     ) -> Any:
         """Note that something of a case is another one now."""
 
@@ -228,8 +180,17 @@ class JournalPort(Protocol):
     def close(self) -> Any:
         """Write everything and let go of the files."""
 
+    def enter(self, folder: Path, /) -> Any:
+        """Keep the cases of a project in its journal's folder."""
+
+    def leave(self) -> Any:
+        """Let go of the project's journal."""
+
     def leftovers(self) -> Sequence[JournalLeftover]:
-        """What earlier windows left behind."""
+        """What earlier windows left behind, outside of projects."""
+
+    def project_leftovers(self) -> Sequence[JournalLeftover]:
+        """What they left behind in the open project."""
 
     def restore(self, id: str, /) -> Restored:
         """Read a leftover."""

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffseg.errors import DiffsegError, UserError
 from diffseg.volume import Grid, Volume
+from napari_diffseg.presenters.books import Books
 from napari_diffseg.presenters.geometry import GIVEN_BY_HAND
 from napari_diffseg.presenters.opening import Opener
-from napari_diffseg.presenters.ports import JournalPort, Restored, told
+from napari_diffseg.presenters.ports import (
+    JournalLeftover,
+    JournalPort,
+    Restored,
+    told,
+)
 from napari_diffseg.presenters.tables import key_of
 from napari_diffseg.presenters.words import counted, voxel_word
 from napari_diffseg.session import Case, Session
 from napari_diffseg.views import Canvas, Leftover, Notices, RecoverView
+
+if TYPE_CHECKING:
+    from diffseg.project.ledger import Ledger
+
+TakeUp = Callable[[Restored, Callable[[Case], Any]], Any]
+"""Opens the case of a project that strokes belong to."""
 
 
 class RecoverPresenter:
@@ -53,11 +66,35 @@ class RecoverPresenter:
         self._notices = notices
         self._now = now
         self._waiting: list[str] = []
+        self.take_up: TakeUp | None = None
         session.case_added.connect(self._on_added)
 
     def start(self) -> None:
         """Ask, if there is something to ask; what is not answered stays."""
-        found = tuple(self._journal.leftovers())
+        self.ask(self._journal.leftovers())
+
+    def start_project(self, books: Books) -> None:
+        """Ask about strokes of the open project that no version of it holds."""
+        found = tuple(self._journal.project_leftovers())
+
+        def unsaved(ledger: Ledger) -> list[JournalLeftover]:
+            return [one for one in found if not self._is_saved(ledger, one.id)]
+
+        if found:
+            books.ask(unsaved, self.ask)
+
+    def _is_saved(self, ledger: Ledger, id: str) -> bool:
+        """Whether the project has it; it is thrown away then."""
+        try:
+            saved = ledger.is_saved(self._journal.restore(id))
+        except DiffsegError:
+            return False
+        if saved:
+            self._journal.discard(id)
+        return saved
+
+    def ask(self, found: Sequence[JournalLeftover]) -> None:
+        """Ask what to do with these; what is not answered stays."""
         if not found:
             return
         today = self._now()
@@ -78,6 +115,9 @@ class RecoverPresenter:
     def _take_up(self, id: str) -> None:
         """Open the image again, put the mask into it, and only then let go."""
         restored = self._journal.restore(id)
+        if restored.origin is not None and self.take_up is not None:
+            self.take_up(restored, lambda case: self._put(case, restored, id))
+            return
         if not restored.paths:
             self._into_layer(restored, id)
             return
@@ -117,7 +157,7 @@ class RecoverPresenter:
             return
         if case.locked:
             return  # told when it was opened; the leftover stays
-        if note.touched.any():
+        if note.touched.any() and (case.entry is None or case.unsaved):
             self._notices.show(
                 f"{case.name} has strokes of its own; close it without them to take "
                 "up the earlier ones, which are kept",
@@ -133,7 +173,11 @@ class RecoverPresenter:
         # nobody had drawn it.
         note.values[...] = restored.values
         note.touched[...] = restored.touched
-        note.proposed = restored.proposed
+        if restored.proposed is not None or case.entry is None:
+            note.proposed = restored.proposed
+        if case.entry is not None and restored.origin is not None:
+            case.entry.origin = restored.origin
+            self._journal.replace(case.id, origin=restored.origin)
         case.given = _given(restored)
         case.unsaved = True
         case.edits += 1

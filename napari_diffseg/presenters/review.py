@@ -5,6 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from napari_diffseg.presenters.ports import Background, told
+from napari_diffseg.presenters.slices import (
+    flipped,
+    flips,
+    plane_word,
+    slice_at_hand,
+    where_of,
+)
 from napari_diffseg.presenters.tour import Center, Tour, around, tour_of, with_earlier
 from napari_diffseg.session import Case, Session
 from napari_diffseg.views import Canvas, Notices, ReviewView
@@ -12,11 +19,6 @@ from napari_diffseg.views import Canvas, Notices, ReviewView
 _NOTHING = "No doubtful places: the model is sure of its mask"
 _LOOKING = "Looking for doubtful places ..."
 _ABSENT = "Nothing was found, so there are no doubtful places"
-_OBLIQUE_DEG = 0.5
-_PLANES = {
-    "S": "axial", "I": "axial", "A": "coronal", "P": "coronal",
-    "L": "sagittal", "R": "sagittal",
-}  # fmt: skip
 
 
 class ReviewPresenter:
@@ -112,8 +114,8 @@ class ReviewPresenter:
         case, tour = self._at_hand()
         if case is None:
             return
-        axis, _ = _slice_at_hand(case, self._canvas)
-        index = _flipped(case, axis, shown)
+        axis, _ = slice_at_hand(case, self._canvas)
+        index = flipped(case, axis, shown)
         if not 0 <= index < case.volume.shape[axis]:
             return
         if tour is not None:
@@ -173,6 +175,8 @@ class ReviewPresenter:
             self._look_for_places(case, earlier)
         elif aspect == "geometry" and case.id not in self._tours:
             self._look_for_places(case)
+        elif aspect == "entry" and case is self._session.current:
+            self._show_strip()
         if case is self._session.current and aspect in ("proposal", "reviewed"):
             self._show()
 
@@ -219,18 +223,22 @@ class ReviewPresenter:
         if case is None or tour is None:
             self._view.show_strip(np.zeros(0, np.float32), 0)
             return
-        axis, index = _slice_at_hand(case, self._canvas)
-        doubts = tour.doubts[axis]
-        here = _flipped(case, axis, index)
+        axis, index = slice_at_hand(case, self._canvas)
+        doubts, what = tour.doubts[axis], "doubt"
+        expected = case.entry.errors if case.entry is not None else None
+        if axis == 0 and expected is not None and len(expected) == len(doubts):
+            doubts, what = expected, "expected error"
+        here = flipped(case, axis, index)
         self._view.show_strip(
-            doubts[::-1].copy() if _flips(case, axis) else doubts,
+            doubts[::-1].copy() if flips(case, axis) else doubts,
             here,
-            title=f"doubt by {_plane_word(case, axis)}",
-            where=_where(case, axis, here),
+            title=f"{what} by {plane_word(case, axis)}",
+            where=where_of(case, axis, here),
             marks=tuple(
-                (_flipped(case, axis, one.center[axis]), one.center in case.accepted)
+                (flipped(case, axis, one.center[axis]), one.center in case.accepted)
                 for one in tour.places
             ),
+            seen=_seen(case, axis),
         )
 
 
@@ -247,40 +255,7 @@ def _why_none(tour: Tour | None) -> str:
     return _NOTHING if tour.proposal.mask.any() else _ABSENT
 
 
-def _plane_word(case: Case, axis: int) -> str:
-    """What slices along an axis of the source are called."""
-    letter = case.display.letters[case.display.turn.axes.index(axis)]
-    return f"{_PLANES[letter]} slice" if letter in _PLANES else "slice"
-
-
-def _where(case: Case, axis: int, here: int) -> str:
-    """Where a shown slice lies, as the canvas writes it; "" for its number.
-
-    Millimetres of an oblique slice differ within it, so it has none.
-    """
-    display, at = case.display, case.display.turn.axes.index(axis)
-    shown = [0.0, 0.0, 0.0]
-    shown[at] = float(here)
-    ras = display.to_ras(shown)
-    if ras is None or display.oblique_deg > _OBLIQUE_DEG:
-        return ""
-    side = "LPI".index(display.letters[at])
-    value = ras[side]
-    return f"{('RL', 'AP', 'SI')[side][value < 0]} {abs(value):.1f} mm"
-
-
-def _slice_at_hand(case: Case, canvas: Canvas) -> tuple[int, int]:
-    """Axis of the source that slices are shown along, and the index on it."""
-    region, shape = canvas.slice_region(case), case.volume.shape
-    thin = [axis for axis in range(3) if region.shape[axis] == 1]
-    axis = next((one for one in thin if shape[one] > 1), thin[0] if thin else 0)
-    return axis, region.ranges[axis][0]
-
-
-def _flips(case: Case, axis: int) -> bool:
-    turn = case.display.turn
-    return turn.flips[turn.axes.index(axis)]
-
-
-def _flipped(case: Case, axis: int, index: int) -> int:
-    return case.volume.shape[axis] - 1 - index if _flips(case, axis) else index
+def _seen(case: Case, axis: int) -> tuple[int, ...]:
+    """Shown slices along an axis that the annotator has looked at."""
+    ticked = case.entry.seen if case.entry is not None else ()
+    return tuple(sorted(flipped(case, axis, at) for one, at in ticked if one == axis))

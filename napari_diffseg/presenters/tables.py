@@ -52,6 +52,8 @@ def table_for(case: Case, card: ModelCard) -> LabelTable:
         The mask holds a structure that the model calls, or numbers, otherwise.
     """
     used = used_values(case.annotation.values)
+    if case.entry is not None and case.entry.fixed:  # what the project has stays
+        used = tuple(sorted({*used, *case.table.values}))
     if _same_model(case, card):
         return case.table
     if not used:
@@ -167,6 +169,8 @@ def labels_for(case: Case, card: ModelCard) -> ImageLabels:
         The model does not use image-level labels, and some are given.
     """
     said = {k: v for k, v in case.labels.items() if v is not Presence.UNKNOWN}
+    if case.entry is not None and "labels" not in card.capabilities:
+        return ImageLabels()  # what is absent is taken out of the answer
     if said and "labels" not in card.capabilities:
         raise UserError(
             f"model {card.id} does not use image-level labels: set them to unknown, "
@@ -176,6 +180,25 @@ def labels_for(case: Case, card: ModelCard) -> ImageLabels:
     values = {label.name: label.value for label in case.table.each()}
     pairs = ((known.get(values.get(name, 0)), state) for name, state in said.items())
     return ImageLabels({name: state for name, state in pairs if name is not None})
+
+
+def without_absent(case: Case, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A (Z, Y, X) proposal without what was said to be absent from its planes."""
+    entry = case.entry
+    if entry is None:
+        return mask
+    values = {label.name: label.value for label in case.table.each()}
+    own: NDArray[np.uint8] | None = None
+    for name, said in entry.said.items():
+        planes = np.flatnonzero(said.slices == 2)
+        if name not in values or not len(planes):
+            continue
+        if own is None:
+            own = np.array(mask)
+        part = own[planes]
+        part[part == values[name]] = 0
+        own[planes] = part
+    return mask if own is None else own
 
 
 def _changed(table: LabelTable, value: int, **what: str) -> LabelTable:

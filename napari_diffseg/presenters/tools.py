@@ -12,6 +12,7 @@ from diffseg.errors import UserError
 from diffseg.volume.windows import auto_window
 from napari_diffseg.presenters.editing import errand, name_of, others
 from napari_diffseg.presenters.ports import Background, told
+from napari_diffseg.presenters.result import members_of
 from napari_diffseg.presenters.words import counted, voxel_word
 from napari_diffseg.session import Case, Session
 from napari_diffseg.views import (
@@ -126,6 +127,8 @@ class ToolsPresenter:
                 self._active(),
                 self._canvas.slice_axis(case),
                 self._canvas.slice_region(case),
+                self._canvas.voxel_at_hand(case),
+                self._canvas.box_region(case),
             )
         except UserError as error:
             self._fail(turn, error)
@@ -204,13 +207,14 @@ class ToolsPresenter:
 def _target(case: Case, active: int) -> Target:
     values = [active, *(v for v in case.table.values if v != active)]
     grid = case.volume.grid
-    word = voxel_word(grid, case.volume.source)
+    word = voxel_word(case.volume)
     return Target(
         name_of(case.table, active) if active else "",
         tuple(others(case, active)),
         tuple((value, name_of(case.table, value)) for value in values),
         "mm" if grid.has_spacing else f"{word}s",
         1 in grid.shape,
+        members_of(case.proposal),
     )
 
 
@@ -219,7 +223,7 @@ def _in_words(
 ) -> str:
     """How much is added and removed: "adds 1,234 voxels, removes 56"."""
     case, change = shown.case, shown.change
-    word = voxel_word(case.volume.grid, case.volume.source)
+    word = voxel_word(case.volume)
     added = int(np.count_nonzero(change.after))
     counts = (added, len(change) - added)
     parts: list[str] = []

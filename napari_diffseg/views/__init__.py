@@ -36,19 +36,29 @@ from napari_diffseg.views.outcome import (
     ReviewView,
 )
 from napari_diffseg.views.panels import CaseView, LabelsView, ModelView, ProposeView
+from napari_diffseg.views.project import (
+    CaseStatus,
+    Column,
+    LabelStrip,
+    PresenceView,
+    ProjectView,
+)
 from napari_diffseg.views.runner import Runner, Ticket
 
 __all__ = [
     "BrushRange",
     "Canvas",
     "CaseFacts",
+    "CaseStatus",
     "CaseView",
+    "Column",
     "CorrectView",
     "Edit",
     "EditState",
     "EditTool",
     "ExportView",
     "Intent",
+    "LabelStrip",
     "LabelsView",
     "Leftover",
     "ModelChoice",
@@ -57,6 +67,8 @@ __all__ = [
     "Paints",
     "Place",
     "Plane",
+    "PresenceView",
+    "ProjectView",
     "ProposeView",
     "RecoverView",
     "ResultView",

@@ -155,6 +155,9 @@ class Canvas(Protocol):
     def slice_region(self, case: Case) -> Region:
         """The slice that is looked at, on the source's grid."""
 
+    def voxel_at_hand(self, case: Case) -> tuple[int, int, int]:
+        """The voxel (plane, row, column) of the source last pressed or gone to."""
+
     def slice_axis(self, case: Case) -> int:
         """Axis of the source along which one leafs: 0 plane, 1 row, 2 column."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 EditTool = Literal[
-    "interpolate", "islands", "holes", "smooth", "margin", "combine", "copy"
+    "interpolate", "islands", "holes", "smooth", "margin", "combine", "copy", "member"
 ]
 Paints = Literal["all", "start", "range"]
 """What a brush paints: all it covers, what is like the start of the stroke, a range."""
@@ -22,9 +22,11 @@ class Edit:
     tool : EditTool
     how : str
         The tool's own choice: ``largest`` or ``small``; ``volume`` or ``slices``;
-        ``median`` or ``gaussian``; an operation; ``next`` or ``previous``.
+        ``median`` or ``gaussian``; an operation; ``next`` or ``previous``;
+        ``region`` or ``box``.
     size : float
-        Its number: mm, mm³ or mm² (voxels without millimetres), or slices.
+        Its number: mm, mm³ or mm² (voxels without millimetres), slices, or which
+        member, from 1.
     keep_volume : bool
         Smoothing keeps the volume.
     other : str
@@ -63,6 +65,8 @@ class Target:
         "mm", or what a voxel is called, in the plural.
     flat : bool
         A single picture: there are no other slices.
+    members : int
+        Members of the proposal that can be taken from.
     """
 
     name: str = ""
@@ -70,6 +74,7 @@ class Target:
     classes: Sequence[tuple[int, str]] = ()
     unit: str = "mm"
     flat: bool = False
+    members: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,16 +93,25 @@ class ReviewView(Protocol):
         title: str = "",
         where: str = "",
         marks: Sequence[tuple[int, bool]] = (),
+        seen: Sequence[int] = (),
     ) -> None:
         """Show the doubt of each slice (shown order) in [0, 1], and where we are.
 
         `title` names the plot, `where` the slice at hand in millimetres; `marks`
-        are the slices of the places, and whether each was accepted.
+        are the slices of the places, and whether each was accepted; `seen` are
+        slices that have been looked at.
         """
 
     @property
     def slice_chosen(self) -> Intent:
         """Int: shown slice index."""
+
+    @property
+    def lead_requested(self) -> Intent:
+        """No argument: the slice, or the case, that deserves a look most."""
+
+    def set_lead(self, usable: bool) -> None:
+        """Whether there is a project to be led through."""
 
 
 class CorrectView(Protocol):

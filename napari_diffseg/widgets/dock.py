@@ -1,4 +1,4 @@
-"""The dock: eight panels that read top to bottom as the work does."""
+"""The dock: panels that read top to bottom as the work does."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from napari_diffseg.widgets.model_panel import ModelPanel
 from napari_diffseg.widgets.notices import NoticeBoard, NoticeStrip
 from napari_diffseg.widgets.panel import Panel
 from napari_diffseg.widgets.parts import UNIT, WheelGuard, button, hairline, row
+from napari_diffseg.widgets.project_panel import ProjectPanel
 from napari_diffseg.widgets.propose_panel import ProposePanel
 from napari_diffseg.widgets.recover import Recover
 from napari_diffseg.widgets.result_panel import ResultPanel
@@ -53,8 +54,10 @@ class Dock(QWidget):
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.timeout.connect(self._take_theme)
+        self.project = ProjectPanel()
         self.case = CasePanel()
         self.labels = LabelsPanel()
+        self.presence = self.labels.presence
         self.model = ModelPanel()
         self.propose = ProposePanel()
         self.result = ResultPanel()
@@ -85,6 +88,7 @@ class Dock(QWidget):
     def panels(self) -> tuple[Panel, ...]:
         """The panels, from top to bottom."""
         return (
+            self.project,
             self.case,
             self.labels,
             self.model,

@@ -47,10 +47,26 @@ class Key:
     shortcut: bool = False
 
 
+PROJECT, LABEL = "Project", "Labels by slice"
 PROPOSE, REVIEW, CORRECT, VIEW = "Propose", "Review", "Correct", "View"
 
 # Plain letters work on the mask; Shift and an initial turn the view.
 KEYS: tuple[Key, ...] = (
+    Key("Shift-Right", "next_case", "Next case", PROJECT, "diffseg.project.next"),
+    Key(
+        "Shift-Left",
+        "previous_case",
+        "Previous case",
+        PROJECT,
+        "diffseg.project.previous",
+    ),
+    Key("K", "save", "Keep: save a version", PROJECT, "diffseg.project.save"),
+    Key("R", "done", "Ready: the case is done", PROJECT, "diffseg.project.state.done"),
+    Key(
+        "S", "starts", "The structure starts here", LABEL, "diffseg.labels.range_start"
+    ),
+    Key("D", "ends", "The structure ends here", LABEL, "diffseg.labels.range_end"),
+    Key("J", "unsay", "Take back what was said", LABEL, "diffseg.labels.range_undo"),
     Key("G", "propose", "Go: propose a mask", PROPOSE, "diffseg.propose.run"),
     Key(
         "Esc",
@@ -69,6 +85,7 @@ KEYS: tuple[Key, ...] = (
         "diffseg.review.previous",
     ),
     Key("A", "accept", "Accept the place at hand", REVIEW, "diffseg.review.accept"),
+    Key("T", "lead", "Take me to what deserves a look", REVIEW, "diffseg.review.lead"),
     Key("W", "next_label", "Paint with the next label", CORRECT),
     Key("Q", "previous_label", "Paint with the previous label", CORRECT),
     Key("H", "hide", "Hide the mask", VIEW, "diffseg.correct.hide", held=True),

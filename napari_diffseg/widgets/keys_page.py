@@ -9,7 +9,9 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidge
 from napari_diffseg.widgets.keys import (
     CORRECT,
     KEYS,
+    LABEL,
     NAPARI_KEYS,
+    PROJECT,
     PROPOSE,
     REVIEW,
     VIEW,
@@ -17,7 +19,7 @@ from napari_diffseg.widgets.keys import (
 )
 from napari_diffseg.widgets.tone import Tone
 
-_GROUPS = ((PROPOSE, REVIEW, CORRECT), (VIEW,))
+_GROUPS = ((PROPOSE, REVIEW, CORRECT), (PROJECT, LABEL, VIEW))
 _NOTE = (
     "Grey: napari's own. Keys work while the canvas or a panel has the focus, not "
     "while you type. Shift and the mouse move the cursor in every plane."

@@ -20,6 +20,7 @@ from napari_diffseg.widgets.parts import (
     row,
     sentence,
 )
+from napari_diffseg.widgets.presence_form import PresenceForm
 
 _ROWS = 8
 _PROMPT_TIP = "Say in words what to look for, then Enter"
@@ -55,8 +56,9 @@ class LabelsPanel(Panel):
         self._new.setPlaceholderText("New structure")
         self._add = button(self.handle("add"), "Add", _ADD_TIP)
         self._prompt = named(QLineEdit(), self.handle("prompt"), _PROMPT_TIP)
+        self.presence = PresenceForm("diffseg.labels")
         self.add(self._empty, self._list, row(self._new, self._add))
-        self.add(self._prompt)
+        self.add(self._prompt, self.presence)
         self._add.clicked.connect(self._tell_new)
         self._new.returnPressed.connect(self._tell_new)
         self._prompt.returnPressed.connect(

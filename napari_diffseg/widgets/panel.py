@@ -11,7 +11,7 @@ from napari_diffseg.widgets.parts import UNIT, hairline, row
 
 
 class Panel(QWidget):
-    """Base of the eight panels; its handle is ``diffseg.<name>``.
+    """Base of the panels; its handle is ``diffseg.<name>``.
 
     Parameters
     ----------

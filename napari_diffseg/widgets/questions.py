@@ -152,3 +152,22 @@ def overwrite_question(parent: QWidget | None, path: Path) -> Question:
         ),
         primary=False,
     )
+
+
+def taken_question(parent: QWidget | None, name: str, who: str, until: str) -> Question:
+    """What to do about a case that somebody else works on; to leave it comes first."""
+    return Question(
+        parent,
+        "diffseg.project.ask_taken",
+        "Somebody works on it",
+        (
+            f"{who} works on {name}",
+            f"Until {until} at least. You can look at it without changing it, or "
+            "wait: it opens as soon as it is free.",
+        ),
+        (
+            ("read", "Look only", "Open it; nothing can be changed"),
+            ("wait", "Wait", "Open it as soon as it is free"),
+            ("leave", "Leave it", "Do not open it"),
+        ),
+    )

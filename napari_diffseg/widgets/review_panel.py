@@ -24,6 +24,11 @@ _TIPS = {
     "accept": "The mask is right here: tick the place off and go on. Key: A",
 }
 
+_LEAD = (
+    "Go to the slice of this case that deserves a look most and was not looked at; "
+    "else save, and open the case that does. Key: T"
+)
+
 
 class ReviewPanel(Panel):
     """The next place that deserves a look; a `ReviewView`."""
@@ -32,13 +37,14 @@ class ReviewPanel(Panel):
     previous_requested = Signal()
     accept_requested = Signal()
     slice_chosen = Signal(int)
+    lead_requested = Signal()
 
     def __init__(self) -> None:
         super().__init__("review", "Review", "Look where the members disagree")
         self._strip = Strip(
             self.handle("strip"),
-            "Doubt by slice, with a mark for each place: filled is still open. "
-            "Click to go there",
+            "Doubt by slice, with a mark for each place: filled is still open. A bar "
+            "on top: looked at. Click to go there",
         )
         self._reason = Line("", role="plain", handle=self.handle("reason"))
         self._bar = named(QProgressBar(), self.handle("progress"), "Places looked at")
@@ -47,6 +53,8 @@ class ReviewPanel(Panel):
         self._previous = button(self.handle("previous"), "Previous", _TIPS["previous"])
         self._next = button(self.handle("next"), "Next place", _TIPS["next"])
         self._accept = button(self.handle("accept"), "Looks right", _TIPS["accept"])
+        self._lead = button(self.handle("lead"), "Lead me on", _LEAD)
+        self._lead.clicked.connect(lambda: self.lead_requested.emit())
         self._buttons = {
             "previous": self._previous,
             "next": self._next,
@@ -56,6 +64,8 @@ class ReviewPanel(Panel):
             made.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.add(self._strip, self._reason)
         self.add(row(self._previous, self._next, self._accept), self._bar, self._seen)
+        self.add(self._lead)
+        self.set_lead(False)
         self._previous.clicked.connect(lambda: self.previous_requested.emit())
         self._next.clicked.connect(lambda: self.next_requested.emit())
         self._accept.clicked.connect(lambda: self.accept_requested.emit())
@@ -103,6 +113,10 @@ class ReviewPanel(Panel):
         for name, made in self._buttons.items():
             enable(made, can[name], _TIPS[name], why.get(name, _NONE))
 
+    def set_lead(self, usable: bool) -> None:
+        """Whether there is a project to be led through."""
+        self._lead.setVisible(usable)
+
     def show_strip(
         self,
         doubts: NDArray[np.float32],
@@ -111,6 +125,9 @@ class ReviewPanel(Panel):
         title: str = "",
         where: str = "",
         marks: Sequence[tuple[int, bool]] = (),
+        seen: Sequence[int] = (),
     ) -> None:
         """Show the doubt of each slice (shown order) in [0, 1], and where we are."""
-        self._strip.show_doubts(doubts, here, title=title, where=where, marks=marks)
+        self._strip.show_doubts(
+            doubts, here, title=title, where=where, marks=marks, seen=seen
+        )

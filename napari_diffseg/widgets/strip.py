@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QPointF, QSize, Qt, Signal
+from qtpy.QtCore import QPointF, QRectF, QSize, QSizeF, Qt, Signal
 from qtpy.QtGui import (
     QColor,
     QKeyEvent,
@@ -24,6 +24,7 @@ from napari_diffseg.widgets.tone import Tone, mix
 _EMPTY = np.zeros(0, np.float32)
 _FOOT = 16  # px below the plot, for numbers
 _HEAD = 16  # px above it, for its title
+_TICK = 4  # px high, of what was looked at
 _MARK = 6  # px across the mark of a place
 _LEAST_TOP = 0.05  # Doubts below this do not fill the strip.
 
@@ -42,6 +43,7 @@ class Strip(QWidget):
         self._here = 0
         self._title = self._where = ""
         self._marks: tuple[tuple[int, bool], ...] = ()
+        self._seen: tuple[int, ...] = ()
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -59,14 +61,16 @@ class Strip(QWidget):
         title: str = "",
         where: str = "",
         marks: Sequence[tuple[int, bool]] = (),
+        seen: Sequence[int] = (),
     ) -> None:
         """Plot the doubt of each slice in [0, 1], with a line at slice `here`.
 
         `where` is written there instead of the slice's number; `marks` are slices
-        of places, and whether each was looked at.
+        of places, and whether each was looked at; `seen` slices get a tick.
         """
         self._doubts, self._here = np.asarray(doubts, np.float32), here
         self._title, self._where, self._marks = title, where, tuple(marks)
+        self._seen = tuple(seen)
         self.setVisible(bool(len(self._doubts)))
         self.update()
 
@@ -123,6 +127,7 @@ class Strip(QWidget):
             return
         self._draw_title(painter, tone)
         self._draw_curve(painter, tone, base)
+        self._draw_ticks(painter, tone)
         self._draw_marks(painter, tone, base)
         x = self.x_of(self._here)
         painter.setPen(QPen(QColor(tone.text), 2))
@@ -148,6 +153,14 @@ class Strip(QWidget):
         line = self.rect().adjusted(0, 0, 0, _HEAD - self.height())
         painter.setPen(QColor(tone.muted))
         painter.drawText(line, Qt.AlignmentFlag.AlignLeft, sentence(self._title))
+
+    def _draw_ticks(self, painter: QPainter, tone: Tone) -> None:
+        """A bar along the top over each slice that has been looked at."""
+        half = max(0.75, (self.width() - 2) / max(1, len(self._doubts)) / 2)
+        for index in self._seen:
+            middle = QPointF(self.x_of(index) - half, _HEAD + 1)
+            box = QRectF(middle, QSizeF(2 * half, _TICK))
+            painter.fillRect(box, QColor(tone.muted))
 
     def _draw_marks(self, painter: QPainter, tone: Tone, base: int) -> None:
         """A dot for each place on the ground line: filled while it is open."""

@@ -142,15 +142,16 @@ _VIEWS = """
 QProgressBar { background: $field; border: 0; border-radius: 3px;
     min-height: 6px; max-height: 6px; }
 QProgressBar::chunk { background: $focus; border-radius: 3px; width: 1px; }
-QListWidget, QTableWidget { background: $field; border: 1px solid $hairline;
+QListWidget, QTableView { background: $field; border: 1px solid $hairline;
     border-radius: 4px; outline: 0; padding: 0; gridline-color: $hairline; }
-QListWidget:focus, QTableWidget:focus { border-color: $focus; }
+QListWidget:focus, QTableView:focus { border-color: $focus; }
 QListWidget::item { border-bottom: 1px solid $hairline; padding: 0; }
 QListWidget[plain="true"]::item { padding: 5px 6px; }
 QListWidget::item:selected { background: $row; color: $text; }
 QListWidget::item:hover:!selected { background: $button; }
-QTableWidget::item { border-bottom: 1px solid $hairline; padding: 0 4px; }
-QTableWidget::item:selected { background: $row; color: $text; }
+QTableView::item { border-bottom: 1px solid $hairline; padding: 0 4px; }
+QTableView::item:selected { background: $row; color: $text; }
+QTableView QTableCornerButton::section { background: transparent; border: 0; }
 QHeaderView { background: transparent; }
 QHeaderView::section { background: transparent; color: $muted; border: 0;
     border-bottom: 1px solid $hairline; padding: 2px 4px; }

@@ -71,6 +71,13 @@ HOWS: dict[EditTool, tuple[str, tuple[Choice, ...]]] = {
             ("next", "Slices after", "Copy to the slices after this one"),
         ),
     ),
+    "member": (
+        "member_in",
+        (
+            ("region", "Where pressed", "The connected region under the last press"),
+            ("box", "In the box", "The box that was drawn for a proposal"),
+        ),
+    ),
 }
 """Handle of each tool's choice, and what there is to choose from."""
 
@@ -79,9 +86,13 @@ _SIZES: dict[EditTool, tuple[str, str, str, float, float]] = {
     "smooth": ("smooth_radius", "Radius", "Details much smaller than this go", 2.0, 50),
     "margin": ("margin_size", "By", "Width of the margin", 2.0, 100),
     "copy": ("copy_count", "How many", "Number of slices to copy to", 1.0, 500),
+    "member": ("member_number", "Member", "Whose answer is taken", 1.0, 1000),
 }
 _TOLD: dict[EditTool, str] = {
-    "interpolate": "Draw it in some slices of this view; the slices between are filled."
+    "interpolate": (
+        "Draw it in some slices of this view; the slices between are filled."
+    ),
+    "member": "Press a place in the image, then preview: one step takes it over.",
 }
 
 
@@ -130,12 +141,16 @@ class ToolPage(QWidget):
         if self.number is None:
             return
         power = {"islands": "²" if flat else "³"}.get(self.tool, "")
+        if self.tool == "member":
+            return
         whole = self.tool == "copy"
         shown = "slices" if whole else unit + (power if unit == "mm" else "")
         self.number.setSuffix(f" {shown}")
 
     def set_target(self, target: Target) -> None:
         """List what can be combined; what was chosen stays chosen where it is there."""
+        if self.tool == "member" and self.number is not None:
+            self.number.setMaximum(max(1, target.members))
         if self.other is None or self.into is None:
             return
         classes = [(str(value), name) for value, name in target.classes]
@@ -157,7 +172,7 @@ class ToolPage(QWidget):
         self, handle: str, text: str, tip: str, value: float, most: float
     ) -> None:
         spin = named(QDoubleSpinBox(), f"{self._prefix}.{handle}", tip)
-        whole = self.tool == "copy"
+        whole = self.tool in ("copy", "member")
         spin.setDecimals(0 if whole else 1)
         spin.setRange(1 if whole else 0.1, most)
         spin.setSingleStep(1 if whole else 0.5)

@@ -36,6 +36,7 @@ _TOOLS: tuple[tuple[EditTool, str, str], ...] = (
     ("margin", "Margin", "Grow or shrink by so many millimetres"),
     ("copy", "Copy slice", "Copy this slice's shape to its neighbours"),
     ("combine", "Combine", "Add, subtract or compare with another structure"),
+    ("member", "Member", "Take one member's answer for a region"),
 )
 _FIRST_ROW = 4
 _ACROSS = frozenset({"interpolate", "copy"})
@@ -165,7 +166,7 @@ class ToolsForm(QWidget):
             made.clicked.connect(lambda on, tool=tool: self._open(tool if on else None))
             self._buttons[tool] = made
             second = place >= _FIRST_ROW
-            wide = 4 if second else 3
+            wide = 3
             column = (place - _FIRST_ROW if second else place) * wide
             grid.addWidget(made, int(second), column, 1, wide)
         return grid
@@ -182,6 +183,7 @@ class ToolsForm(QWidget):
             page.setMinimumHeight(page.sizeHint().height())
         self._settings.setVisible(tool is not None)
         self._scope.setVisible(tool not in _ACROSS and not self._target.flat)
+        self._over.setVisible(tool != "member")
         self._tell()
 
     def _tell(self) -> None:
@@ -210,6 +212,8 @@ class ToolsForm(QWidget):
             return "Choose a structure first"
         if tool in _ACROSS and self._target.flat:
             return "A picture has no other slices"
+        if tool == "member" and self._target.members < 2:
+            return "Propose with several members first"
         if tool == "combine" and not self._target.others:
             return "There is nothing to combine it with: add a structure, or propose"
         return ""

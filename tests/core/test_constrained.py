@@ -11,6 +11,7 @@ from diffseg.diffusion.constrained import (
     log_likelihood,
     moved_down,
     pulled,
+    regressed,
     replaced,
     share_at,
     survivors,
@@ -119,3 +120,38 @@ def test_unlikely_members_do_not_survive() -> None:
     assert even == list(range(6))
     some = {tuple(survivors(torch.zeros(8), 3, generator(s))) for s in range(9)}
     assert len(some) > 1
+
+
+HOW = {"gain": 4.0, "shrink": 0.03, "rounds": 3}
+
+
+def _edge(at: int, sure: float = 0.9) -> torch.Tensor:
+    """Shares (1, 2, 5, 4, 12) of a class that begins at a column."""
+    inside = torch.full((5, 4, 12), 1 - sure)
+    inside[..., at:] = sure
+    return torch.stack([1 - inside, inside])[None]
+
+
+def test_a_regression_moves_an_edge_in_the_slices_beside_a_known_one() -> None:
+    truth, known = _edge(8, 1.0)[0], torch.zeros(5, 4, 12, dtype=torch.bool)
+    known[2] = True
+    moved = regressed(_edge(6), truth, known, (1.5, 1.5, 1.5), **HOW)
+    for plane in (1, 2, 3):
+        assert torch.equal(moved[0, :, plane].argmax(0), truth[:, plane].argmax(0))
+    assert torch.allclose(moved.sum(1), torch.ones(1, 5, 4, 12))
+
+
+def test_a_regression_moves_nothing_where_nothing_is_wrong_or_known() -> None:
+    shares, known = _edge(6), torch.zeros(5, 4, 12, dtype=torch.bool)
+    same = regressed(shares, _edge(8, 1.0)[0], known, (1.5, 1.5, 1.5), **HOW)
+    assert torch.allclose(same, shares, atol=1e-6)
+    known[2] = True
+    right = regressed(shares, _edge(6, 1.0)[0], known, (1.5, 1.5, 1.5), **HOW)
+    assert torch.equal(right.argmax(1), shares.argmax(1))
+
+
+def test_a_regression_is_not_felt_far_away() -> None:
+    shares, known = _edge(6), torch.zeros(5, 4, 12, dtype=torch.bool)
+    known[0] = True
+    moved = regressed(shares, _edge(8, 1.0)[0], known, (0.8, 0.8, 0.8), **HOW)
+    assert torch.allclose(moved[0, :, 4], shares[0, :, 4], atol=1e-3)

@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QScrollArea,
     QScrollBar,
-    QTableWidget,
+    QTableView,
     QTextBrowser,
     QWidget,
 )
@@ -39,11 +39,13 @@ from napari_diffseg.widgets.card_dialog import CardDialog
 from napari_diffseg.widgets.dock import Dock
 from napari_diffseg.widgets.keys import KEYS, NAPARI_KEYS
 from napari_diffseg.widgets.keys_page import KeysPage
+from napari_diffseg.widgets.label_strip import LabelLanes
 from napari_diffseg.widgets.panes import PlanePane
 from napari_diffseg.widgets.questions import (
     SeriesQuestion,
     overwrite_question,
     replace_question,
+    taken_question,
 )
 from napari_diffseg.widgets.recover import RecoverDialog
 from napari_diffseg.widgets.segmented import Segmented
@@ -55,7 +57,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "handles.md"
 LINE = re.compile(r"^\| `(diffseg\.[^`]+)` \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 
 # The first kind that fits is told.
-KINDS: tuple[tuple[type[QObject], str], ...] = (
+KINDS: tuple[tuple[Any, str], ...] = (
     (QDialog, "dialog"),
     (KeysPage, "dialog"),
     (PlanePane, "plane"),
@@ -69,10 +71,10 @@ KINDS: tuple[tuple[type[QObject], str], ...] = (
     (QComboBox, "list to open"),
     (QAbstractSlider, "slider"),
     (QListWidget, "list"),
-    (QTableWidget, "table"),
+    (QTableView, "table"),
     (QTextBrowser, "page"),
     (QProgressBar, "progress"),
-    (Strip, "plot"),
+    (Strip | LabelLanes, "plot"),
     (QLabel, "text"),
     (QMenu, "menu"),
     (QScrollArea, "scroll area"),
@@ -85,10 +87,18 @@ CONTROLS = (
     QComboBox,
     QAbstractSlider,
     QListWidget,
-    QTableWidget,
+    QTableView,
+    LabelLanes,
     Strip,
 )
 MUST = [
+    "project.create",
+    "project.open",
+    "project.close",
+    "project.list",
+    "project.save",
+    "project.state",
+    "labels.lanes",
     "case.open",
     "case.path",
     "labels.list",
@@ -138,6 +148,7 @@ def windows(dock: Dock) -> Iterator[QWidget]:
     yield SeriesQuestion(dock, ["one", "two"])
     yield replace_question(dock, 3)
     yield overwrite_question(dock, Path("mask.nii.gz"))
+    yield taken_question(dock, "case", "anna", "14:03")
     yield RecoverDialog([Leftover("id", "case", "today 14:03", 5)], dock)
 
 
@@ -199,7 +210,7 @@ def test_the_page_names_each_handle_once() -> None:
 
 
 def test_what_the_contract_names_is_there(dock: Dock) -> None:
-    there = in_window(dock)
+    there = in_window(dock, dock.presence.lanes)
     assert not [name for name in MUST if f"diffseg.{name}" not in there]
 
 
@@ -211,7 +222,7 @@ def test_every_control_has_a_handle(dock: Dock) -> None:
         if isinstance(thing, CONTROLS)
         and not isinstance(thing, QScrollBar)
         # What Qt puts into a field or a table is a part of it.
-        and not isinstance(thing.parent(), QAbstractSpinBox | QComboBox | QTableWidget)
+        and not isinstance(thing.parent(), QAbstractSpinBox | QComboBox | QTableView)
         and not thing.objectName().startswith("diffseg.")
     ]
     assert not nameless

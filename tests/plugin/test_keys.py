@@ -184,7 +184,7 @@ def test_what_somebody_bound_stays_theirs(viewer: ViewerModel, qtbot: Any) -> No
 
 
 def test_what_the_users_settings_bind_is_not_free(viewer: ViewerModel) -> None:
-    propose = KEYS[0]
+    propose = next(key for key in KEYS if key.action == "propose")
     assert is_free(viewer, propose)
     ViewerModel.bind_key("G", lambda _: None)
     try:

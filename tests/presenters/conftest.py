@@ -146,6 +146,8 @@ class Waiting:
 
 
 PANELS = {
+    "project": protocols.ProjectView,
+    "presence": protocols.PresenceView,
     "case": protocols.CaseView,
     "labels": protocols.LabelsView,
     "model": protocols.ModelView,
@@ -186,6 +188,7 @@ class Window:
         self.canvas: Any = Fake(protocols.Canvas)
         self.canvas.answers["apply"] = self._apply
         self.canvas.answers["holds"] = True
+        self.canvas.answers["voxel_at_hand"] = lambda case: (2, 0, 0)
         self.canvas.answers["show_proposal"] = lambda case, done=None: (
             None if done is None else done()
         )
@@ -210,7 +213,7 @@ class Window:
     @staticmethod
     def fake_journal() -> Any:
         journal = Fake(JournalPort)
-        journal.answers |= {"leftovers": (), "flush": True}
+        journal.answers |= {"leftovers": (), "project_leftovers": (), "flush": True}
         return journal
 
     @staticmethod

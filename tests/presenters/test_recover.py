@@ -227,6 +227,7 @@ def orphan(window: Any) -> Any:
         grid=Grid((4, 5, 6), Affine.identity(), has_spacing=False),
         table=TABLE,
         labels=ImageLabels(),
+        origin=None,
     )
     return window
 

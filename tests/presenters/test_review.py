@@ -223,10 +223,11 @@ def test_no_doubt_and_no_finding_are_told(
 def test_the_strip_is_in_the_order_that_is_shown(proposed: Any) -> None:
     proposed.canvas.answers["slice_region"] = Region((6, 7), (0, 30), (0, 40))
     proposed.canvas.moved.emit()
-    doubts, here, title, where, marks = proposed.views.review.last("show_strip")
+    doubts, here, title, where, marks, seen = proposed.views.review.last("show_strip")
     assert (title, where) == ("doubt by axial slice", "S 6.0 mm")
     assert {index for index, _ in marks} == {2, 10, 15}
     assert not any(accepted for _, accepted in marks)
+    assert seen == ()
     # RAS is shown from the head to the feet: plane 6 of 20 is shown as 13.
     assert proposed.case.display.turn.flips == (True, True, True)
     assert len(doubts) == 20

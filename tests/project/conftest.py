@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+from diffseg.cli import app
 from diffseg.domain import ImageLabels, Label, LabelTable
 from diffseg.project.annotation import Annotation
 from diffseg.project.journal import Journal
@@ -72,3 +76,38 @@ def open_case() -> Callable[..., Volume]:
         return volume
 
     return open_case
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The command, whether or not this installation knows it already."""
+    monkeypatch.setenv("DIFFSEG_HOME", str(tmp_path / "home"))
+    entry = EntryPoint("project", "diffseg.cli.project:project", app.GROUP)
+    monkeypatch.setattr(app, "commands", lambda: {"project": entry})
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Run a subcommand with ``--json``; its object."""
+
+    def run(*args: object, status: int = 0) -> Any:
+        ended = app.main(["project", *map(str, args), "--json"])
+        out, err = capsys.readouterr()
+        assert (ended, err) == (status, "")
+        return json.loads(out)
+
+    return run
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a subcommand that is refused; its line."""
+
+    def run(*args: object) -> str:
+        assert app.main(["project", *map(str, args)]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.count("\n") == 1
+        return err
+
+    return run

@@ -51,9 +51,12 @@ def key_of(case: Case, dataset: Dataset, preparation: Preparation) -> str:
     """Name of a prepared case: other files, values or preparation, another name."""
     assert case.mask is not None
     files = []
-    for path in (*case.images, case.mask):
+    reviewed = () if case.reviewed is None else (case.reviewed,)
+    for path in (*case.images, case.mask, *reviewed):
         seen = path.stat()
         files.append((str(path.resolve()), seen.st_size, seen.st_mtime_ns))
     told = [case.case, files, dataset.labels.values, preparation.model_dump()]
+    if case.frame is not None or case.series is not None:
+        told.append([case.frame, case.series])
     text = json.dumps(told, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:20]

@@ -41,6 +41,13 @@ class Case:
         Reference mask, and a second rater's.
     labels : ImageLabels
         What is present and absent; a structure that is not named is unknown.
+    reviewed : Path, optional
+        Mask of the voxels that a person reviewed, 1; the others are not learnt from.
+        Without it all were.
+    frame : int, optional
+        Of a 4D image.
+    series : str, optional
+        DICOM SeriesInstanceUID, where a folder holds several.
     """
 
     case: str
@@ -50,6 +57,9 @@ class Case:
     mask: Path | None
     labels: ImageLabels
     mask_2: Path | None = None
+    reviewed: Path | None = None
+    frame: int | None = None
+    series: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +152,8 @@ def load_dataset(path: str | Path) -> Dataset:
 
 def read_image(case: Case) -> Volume:
     """Read the image of a case, its files as channels."""
-    return Volume.read(case.images[0] if len(case.images) == 1 else list(case.images))
+    files = case.images[0] if len(case.images) == 1 else list(case.images)
+    return Volume.read(files, frame=case.frame, series=case.series)
 
 
 def read_reference(case: Case, volume: Volume, labels: LabelTable) -> NDArray[np.uint8]:

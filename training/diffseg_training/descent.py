@@ -18,6 +18,7 @@ from diffseg.errors import UserError
 from diffseg.networks import training_layout
 from diffseg_training.allocation import keep_freed_memory
 from diffseg_training.average import Average
+from diffseg_training.known import parted
 from diffseg_training.loader import Loader, default_workers
 from diffseg_training.machines import all_of
 from diffseg_training.optimisation import learning_rate, make_optimiser
@@ -156,9 +157,11 @@ class Descent:
 
     def _batch(
         self, samples: Sequence[Sample], block: range
-    ) -> tuple[Tensor, Tensor, list[torch.Generator]]:
+    ) -> tuple[Tensor, Tensor, list[torch.Generator], Tensor | None]:
         image = torch.stack([one.image for one in samples])
-        classes = torch.stack([one.classes for one in samples])
+        classes, known = parted(torch.stack([one.classes for one in samples]))
+        if known is not None:
+            known = known.to(self.device)
         if self._on_gpu:
             image, classes = image.pin_memory(), classes.pin_memory()
         image = image.to(
@@ -167,7 +170,7 @@ class Descent:
             non_blocking=True,
         )
         sources = [self.draws.noise(at) for at in block]
-        return image, classes.to(self.device, non_blocking=True), sources
+        return image, classes.to(self.device, non_blocking=True), sources, known
 
     def _update(self, broken: Tensor, before: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Step the optimiser and the average, unless the gradient is broken."""

@@ -18,6 +18,7 @@ from diffseg.domain import Localisation, Preparation, Sampling
 from diffseg.errors import UserError
 from diffseg_training.recipe_parts import (
     Augmentation,
+    Finetuning,
     Length,
     Loading,
     Lora,
@@ -81,6 +82,9 @@ class Recipe(Part):
     optimiser: Optimiser = Field(default_factory=Optimiser)
     length: Length = Field(default_factory=Length)
     lora: Lora | None = None
+    finetuning: Finetuning | None = Field(
+        None, description="Of `diffseg project finetune` alone"
+    )
     trackers: tuple[str, ...] = ("tensorboard",)
     seed: int = 0
     card: CardText

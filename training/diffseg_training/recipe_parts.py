@@ -152,6 +152,40 @@ class Length(Part):
     log_steps: int = Field(20, ge=1, title="Steps that a line of the log averages")
 
 
+class Finetuning(Part):
+    """What keeps a model that learns from corrections near what it knew."""
+
+    rate: float = Field(
+        0.1, gt=0, le=1, title="Peak learning rate, a share of the recipe's"
+    )
+    replay: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        title="Share of examples that are of the base data",
+        description="Where base data are given",
+    )
+    replay_cases: int = Field(
+        40, ge=1, title="Cases of the base data at most, drawn by the seed"
+    )
+    anchor: float = Field(
+        0.01,
+        ge=0,
+        title="Strength of the pull towards the parent's weights",
+        description="L2-SP's alpha; where no base data are given",
+    )
+    tolerance: float = Field(
+        0.01,
+        ge=0,
+        lt=1,
+        title="Dice that a class may lose on held-out cases",
+        description="The gate refuses what loses more",
+    )
+    held_out: float = Field(
+        0.25, gt=0, lt=1, title="Share of the reviewed patients that are held out"
+    )
+
+
 class Lora(Part):
     """Low-rank updates of chosen layers, all else frozen (Hu et al. 2022)."""
 

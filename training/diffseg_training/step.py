@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from diffseg_training.anchor import Anchor
 from diffseg_training.objectives import Batch, Loss
 
 
@@ -23,21 +24,38 @@ class Step(nn.Module):
     parts : sequence of str
         Beginnings of the names of the network's parameters that are averaged; empty:
         all.
+    anchor : Anchor, optional
+        Holds the network to the weights that it began with.
     """
 
     def __init__(
-        self, network: nn.Module, loss: Loss, parts: Sequence[str] = ()
+        self,
+        network: nn.Module,
+        loss: Loss,
+        parts: Sequence[str] = (),
+        anchor: Anchor | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
         self._parts = tuple(parts) or ("",)
+        self._anchor = anchor
 
     def forward(
-        self, image: Tensor, classes: Tensor, sources: Sequence[torch.Generator]
+        self,
+        image: Tensor,
+        classes: Tensor,
+        sources: Sequence[torch.Generator],
+        known: Tensor | None = None,
     ) -> tuple[Tensor, Mapping[str, Tensor | float]]:
-        """Loss and terms of a batch."""
-        return self.loss(self.network, Batch(image, classes, sources))
+        """Loss and terms of a batch; see `Batch`."""
+        batch = Batch(image, classes, sources, known)
+        loss, terms = self.loss(self.network, batch)
+        if self._anchor is None or not self.training:
+            return loss, terms
+        pull = self._anchor(self.network)
+        told: dict[str, Tensor | float] = {**terms, "anchor": pull.detach()}
+        return loss + pull, told
 
     def trained(self) -> list[nn.Parameter]:
         """Parameters of network and loss that are not frozen."""

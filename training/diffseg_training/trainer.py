@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,8 +12,10 @@ from torch import nn
 
 from diffseg.errors import UserError, nearest
 from diffseg.networks import build_network, fast_layout
-from diffseg.progress import Progress, Work
+from diffseg.progress import Work
+from diffseg_training.anchor import Anchor
 from diffseg_training.descent import Descent
+from diffseg_training.learning import Learning
 from diffseg_training.lora import add_lora
 from diffseg_training.machines import make_accelerator
 from diffseg_training.objectives import make_loss
@@ -41,6 +44,7 @@ def iter_train(
 ) -> Work[TrainingResult]:
     """Train a network by a recipe; the best weights on validation win.
 
+    Each sign of life is a `Learning`: the step, the loss, the scores on validation.
     Time spent on validating does not count as training time. Every `log.jsonl` line
     holds the step, the minutes, the learning rate and the terms of the loss, means
     since the line before; a resumed run goes on from the last state, to the same
@@ -70,6 +74,7 @@ def iter_train(
         Nothing to learn from or to resume, too little memory, a full disk, another
         architecture, or too many steps whose gradient was not finite.
     """
+    _check_reviewed(recipe, examples)
     draws = Draws(recipe, examples)
     check_trackers(recipe.trackers)
     accelerator = make_accelerator(recipe, device, out, recipe.trackers)
@@ -95,6 +100,18 @@ def iter_train(
             accelerator.end_training()
 
 
+def _check_reviewed(recipe: Recipe, examples: Sequence[AnyExample]) -> None:
+    if recipe.finetuning is None or recipe.objective.takes_unreviewed:
+        return
+    partial = next((one.case for one in examples if one.partial), None)
+    if partial is not None:
+        raise UserError(
+            f"case {partial} is not reviewed to its end, and the objective "
+            f"{recipe.objective.name} learns from whole cases alone: finish its review "
+            "or leave it out"
+        )
+
+
 def make_step(recipe: Recipe) -> Step:
     """Network and loss of a recipe, with the weights that it begins from."""
     config = dict(recipe.network)
@@ -104,6 +121,8 @@ def make_step(recipe: Recipe) -> Step:
     if recipe.lora is not None:
         add_lora(network, recipe.lora, recipe.seed)
     network = network.to(memory_format=fast_layout(len(recipe.patch)))
+    # Before the loss, which may give a network weights of its own.
+    anchor = _anchor(recipe, network)
     loss, parts = make_loss(recipe, network), recipe.optimiser.ema_of
     for part in parts:
         if not Step(network, loss, (part,)).averaged():
@@ -112,7 +131,15 @@ def make_step(recipe: Recipe) -> Step:
                 f"optimiser.ema_of {part!r} begins no trained parameter's name"
                 + (nearest(part, known) or f"; parts are {', '.join(known)}")
             )
-    return Step(network, loss, parts)
+    return Step(network, loss, parts, anchor)
+
+
+def _anchor(recipe: Recipe, network: nn.Module) -> Anchor | None:
+    """What holds a network to the weights of its start; None where nothing does."""
+    options = recipe.finetuning
+    if recipe.start is None or options is None or not options.anchor:
+        return None
+    return Anchor(network, options.anchor)
 
 
 def _until_done(
@@ -126,16 +153,24 @@ def _until_done(
             run.descend()
             if pace.telling() or time.perf_counter() - told > _TOLD_EVERY:
                 told = time.perf_counter()
-                yield Progress(
-                    "train", min(1000, round(1000 * pace.share())), 1000, run.message()
-                )
+                yield _sign(run, "train", run.message())
         scores = run.validated(validate, held_out)
-        yield Progress(
-            "validate",
-            min(1000, round(1000 * pace.share())),
-            1000,
-            f"score {scores['score']:.4f}",
-        )
+        yield _sign(run, "validate", f"score {scores['score']:.4f}", scores)
+
+
+def _sign(
+    run: Sitting, stage: str, said: str, scores: Mapping[str, float] | None = None
+) -> Learning:
+    pace = run.descent.pace
+    return Learning(
+        stage,
+        min(1000, round(1000 * pace.share())),
+        1000,
+        said,
+        step=pace.step,
+        loss=run.loss if math.isfinite(run.loss) else None,
+        scores=dict(scores or {}),
+    )
 
 
 __all__ = ["TrainingResult", "Validate", "iter_train", "make_step"]

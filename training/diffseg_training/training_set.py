@@ -15,9 +15,10 @@ from diffseg.domain import Preparation, Region
 from diffseg.errors import UserError
 from diffseg.progress import Progress, Work
 from diffseg.segmenters.preparation import Frame, frame_of, prepare, resample
-from diffseg.volume import Volume, read_mask
+from diffseg.volume import read_mask
 from diffseg_training.cache import Cache, key_of
-from diffseg_training.dataset import Case, Dataset
+from diffseg_training.dataset import Case, Dataset, read_image
+from diffseg_training.known import UNREVIEWED, is_partial, marked
 
 Places = Mapping[int, NDArray[np.int32]]
 """Some voxels (n, 3) of each class that an example holds, but background."""
@@ -46,6 +47,11 @@ class _Shown:
         return self.image.nbytes + self.classes.nbytes
 
     @property
+    def partial(self) -> bool:
+        """Whether some of its voxels were not reviewed."""
+        return is_partial(self.classes.numpy())
+
+    @property
     def planes(self) -> int:
         """Planes of the image."""
         return self.image.shape[1]
@@ -62,6 +68,8 @@ class _Shown:
 @dataclass(frozen=True, slots=True, eq=False)
 class Example(_Shown):
     """A prepared case: `image` (C, Z, Y, X) float32, `classes` (Z, Y, X) uint8.
+
+    Classes of voxels that nobody reviewed are marked; see `diffseg_training.known`.
 
     A 2D network (`dims` 2) is shown one slice with `context` neighbours as channels.
     """
@@ -113,9 +121,16 @@ AnyExample = Example | StoredExample
 
 
 def places_of(classes: NDArray[np.uint8]) -> Places:
-    """At most 2000 voxels of each class but background, evenly over its voxels."""
+    """At most 2000 voxels of each class but background, evenly over its voxels.
+
+    Where some voxels were not reviewed, these are left out, and background that was
+    reviewed is a class like the others: what a person erased is there.
+    """
     found = {}
-    for index in range(1, int(classes.max()) + 1 if classes.size else 1):
+    indices = range(1, int(classes.max()) + 1 if classes.size else 1)
+    if is_partial(classes):
+        indices = range(UNREVIEWED)
+    for index in indices:
         where = np.flatnonzero(classes == index)
         if where.size:
             chosen = where[:: -(-where.size // _MOST_PLACES)]
@@ -201,12 +216,26 @@ def prepare_case(
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Image (C, Z, Y, X) and class indices (Z, Y, X) of a case with a mask."""
     assert case.mask is not None
-    volume = Volume.read(list(case.images))
+    volume = read_image(case)
     mask = read_mask(case.mask, like=volume, classes=dataset.labels.values)
     whole = Region(*((0, n) for n in volume.shape))
     frame = frame_of(volume.grid, whole, preparation)
     prepared = prepare(volume.data, frame, preparation.intensity, name=case.case)
-    return prepared.image, prepare_classes(_as_classes(mask, dataset), frame)
+    classes = prepare_classes(_as_classes(mask, dataset), frame)
+    if case.reviewed is not None:
+        reviewed = read_mask(case.reviewed, like=volume).astype(np.bool_)
+        classes = marked(classes, _prepare_reviewed(reviewed, frame))
+    return prepared.image, classes
+
+
+def _prepare_reviewed(reviewed: NDArray[np.bool_], frame: Frame) -> NDArray[np.bool_]:
+    """Bring reviewed voxels onto a frame's grid: where most of a voxel was."""
+    turned = frame.turn.apply(reviewed[frame.region.slices])
+    if not frame.resampled:
+        return turned
+    share = resample(turned.astype(np.float32), frame.shape, frame.step)
+    most: NDArray[np.bool_] = share > 0.5
+    return most
 
 
 def _as_classes(mask: NDArray[np.uint8], dataset: Dataset) -> NDArray[np.uint8]:

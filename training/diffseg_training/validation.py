@@ -17,6 +17,7 @@ from diffseg.segmenters import Host
 from diffseg.segmenters.base import load_method
 from diffseg.segmenters.network import NetworkSegmenter
 from diffseg_training.augment import example
+from diffseg_training.known import UNREVIEWED
 from diffseg_training.machines import all_of, share_of
 from diffseg_training.recipe import Recipe
 from diffseg_training.recipe_parts import Length
@@ -73,7 +74,9 @@ def dice_scores(
             seed=0,
         )
         mean = np.mean([np.asarray(member) for member in drawn], axis=0)
-        answer, reference = mean.argmax(0), one.classes.numpy()
+        reference = one.classes.numpy()
+        known = reference < UNREVIEWED
+        answer, reference = mean.argmax(0)[known], reference[known]
         indices = range(1, len(names) + 1)
         scored = [dice(answer, reference, index) for index in indices]
         per_case.append((number, scored))

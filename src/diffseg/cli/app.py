@@ -148,7 +148,8 @@ def _verdict(title: str, error: BaseException) -> tuple[int, str]:
         context = getattr(error, "ctx", None)
         where = context.command_path if context is not None else title
         said = getattr(error, "format_message", error.__str__)().rstrip(". ")
-        below = getattr(getattr(context, "command", None), "commands", None)
+        listed = getattr(getattr(context, "command", None), "list_commands", None)
+        below = listed(context) if listed is not None else ()
         if below and (not said or said == "Missing command"):
             said = f"no command is given; choose one of {', '.join(sorted(below))}"
         return 2, f"{where}: {said}; see {where} --help"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diffseg.cli.models_tree import Json, brief, list_, rollback
 from diffseg.cli.output import emit
 from diffseg.cli.pull import pull
 
@@ -14,31 +15,18 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from diffseg.domain import ModelCard
-    from diffseg.models import Catalogue, ModelFolder
+    from diffseg.models import ModelFolder
 
 models = typer.Typer(
-    help="List, show, add, import, verify and remove models.\n\n"
+    help="List, show, add, import, verify, roll back and remove models.\n\n"
     "Example: diffseg models show hippocampus-mri"
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(metavar="ID[@VERSION]", help="A model's name.")]
 
 
-@models.command("list")
-def list_(json: Json = False) -> None:
-    """List the models on this machine, shipped and added.
-
-    Example: diffseg models list --json
-    """
-    from diffseg.models import catalogue
-
-    known = catalogue()
-    result = {
-        "models": [_brief(folder) for folder in known.models],
-        "problems": [model.reason for model in known.broken],
-    }
-    emit(result, json, lambda: _listing(known))
+models.command("list")(list_)
+models.command()(rollback)
 
 
 @models.command()
@@ -73,7 +61,7 @@ def add(
     from diffseg.models import add_model
 
     added = add_model(folder, id)
-    emit(_brief(added), json, lambda: f"{added.name} is added: {added.path}")
+    emit(brief(added), json, lambda: f"{added.name} is added: {added.path}")
 
 
 models.command()(pull)
@@ -123,7 +111,7 @@ def import_(
         *(f"  {key}: {value}" for key, value in done.network.items()),
         *(f"note: {remark}" for remark in done.remarks),
     ]
-    emit({**_brief(done.folder), **told}, json, "\n".join(lines))
+    emit({**brief(done.folder), **told}, json, "\n".join(lines))
 
 
 @models.command()
@@ -137,7 +125,7 @@ def verify(name: Name, json: Json = False) -> None:
     folder = find_model(name)
     verify_model(folder)
     said = f"{folder.name} is whole: sha256 {folder.card.sha256}"
-    emit({**_brief(folder), "verified": True}, json, said)
+    emit({**brief(folder), "verified": True}, json, said)
 
 
 @models.command()
@@ -157,38 +145,6 @@ def remove(
     emit({"removed": name}, json, f"{name} is removed")
 
 
-def _brief(folder: ModelFolder) -> dict[str, Any]:
-    card = folder.card
-    return {
-        "id": card.id,
-        "version": card.version,
-        "title": card.title,
-        "method": card.method,
-        "modality": card.modality,
-        "labels": list(card.labels.names),
-        "licence": card.licence,
-        "sha256": card.sha256,
-        "origin": folder.origin,
-        "path": str(folder.path),
-    }
-
-
-def _listing(known: Catalogue) -> RenderableType:
-    from rich.console import Group
-    from rich.table import Table
-
-    if not known.models and not known.broken:
-        return "no model is here; add one with: diffseg models add DIR --id ID"
-    table = Table(box=None, pad_edge=False)
-    for column in ("Model", "Modality", "Structures", "Licence", "Origin"):
-        table.add_column(column)
-    for folder in known.models:
-        card = folder.card
-        names = ", ".join(card.labels.names)
-        table.add_row(folder.name, card.modality, names, card.licence, folder.origin)
-    return Group(table, *(f"broken: {model.reason}" for model in known.broken))
-
-
 def _calibration(card: ModelCard) -> str:
     """What a card's calibration is, and on what it was fitted; a broken one, too."""
     from diffseg.ensemble.calibration import calibration_of
@@ -202,6 +158,15 @@ def _calibration(card: ModelCard) -> str:
         return "none"
     told = (known.fitted.get(key, "?") for key in ("data", "split", "groups"))
     return "{}, on {}, split {}, {} patients".format(known.words, *told)
+
+
+def _finetuning(card: ModelCard) -> str:
+    """What a version learnt from a project's corrections, and what the gate said."""
+    told = card.finetuning
+    if not told:
+        return "none"
+    verdict = dict(told.get("verdict") or {})
+    return f"{told.get('cases', '?')} cases; {verdict.get('sentence', '')}".strip("; ")
 
 
 def _card(folder: ModelFolder) -> RenderableType:
@@ -219,6 +184,8 @@ def _card(folder: ModelFolder) -> RenderableType:
         "method": f"{card.method}, {card.network.get('name', 'network')}",
         "ensemble": f"{card.sampling.members} members, {card.sampling.steps} steps",
         "calibration": _calibration(card),
+        "came from": (card.parent or "no other version").partition("#")[0],
+        "corrections": _finetuning(card),
         "trained on": card.data,
         "recipe": card.recipe or "none",
         "metrics": "\n".join(f"{k}: {v}" for k, v in card.metrics.items()) or "none",

@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diffseg.cli.output import emit, follow
+from diffseg.cli.project_agreement import agreement
+from diffseg.cli.project_group import ProjectCommands
 from diffseg.cli.project_keep import check, export, recover
-from diffseg.cli.project_options import Annotator, Dir, Json, who
+from diffseg.cli.project_options import (
+    Annotator,
+    CaseName,
+    Dir,
+    Json,
+    slices_of,
+    who,
+)
+from diffseg.cli.project_propose import propose
+from diffseg.cli.project_review import queue, review
 from diffseg.cli.project_show import audit, list_
 from diffseg.errors import UserError
 
@@ -18,8 +29,9 @@ if TYPE_CHECKING:
     from diffseg.project.store import Case, Statement
 
 project = typer.Typer(
+    cls=ProjectCommands,
     help="Keep cases, labels and corrections in a project.\n\n"
-    "Example: diffseg project create my-study --labels anterior,posterior"
+    "Example: diffseg project create my-study --labels anterior,posterior",
 )
 
 
@@ -112,7 +124,7 @@ def add(
 @project.command()
 def label(
     folder: Dir,
-    case: Annotated[str, typer.Argument(metavar="CASE", help="Its name, or its id.")],
+    case: CaseName,
     labels: Annotated[
         list[str] | None,
         typer.Argument(
@@ -141,7 +153,7 @@ def label(
 
     if bool(labels) == undo:
         raise UserError("say NAME, NAME=absent or NAME=unknown; or --undo alone")
-    by, between = who(annotator), _slices(slices)
+    by, between = who(annotator), slices_of(slices)
     with store.open_project(folder) as opened:
         found = store.find_case(opened, case)
         if undo:
@@ -165,6 +177,10 @@ def label(
 
 
 project.command("list")(list_)
+project.command()(queue)
+project.command()(propose)
+project.command()(review)
+project.command()(agreement)
 project.command()(audit)
 project.command()(check)
 project.command()(recover)
@@ -199,15 +215,6 @@ def _table_of(model: str) -> LabelTable:
     from diffseg.models import find_model
 
     return find_model(model).card.labels
-
-
-def _slices(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    first, colon, stop = text.partition(":")
-    if not (colon and first.strip().isdecimal() and stop.strip().isdecimal()):
-        raise UserError(f"slices {text!r} are not a:b", option="--slices")
-    return int(first), int(stop)
 
 
 def _brief(case: Case) -> dict[str, Any]:

@@ -16,8 +16,14 @@ if TYPE_CHECKING:
     from diffseg.project.store import Case, Health, Project
 
 
-def check(folder: Dir, json: Json = False) -> None:
+DAMAGED = 3
+"""Exit status where the command did its work, and the project is damaged."""
+
+
+def check(folder: Dir, json: Json = False) -> int:
     """Compare a project's database with its files, and both with their checksums.
+
+    Ends with status 0 if all that was saved is as it was saved, and with 3 if not.
 
     Example: diffseg project check my-study --json
     """
@@ -25,10 +31,13 @@ def check(folder: Dir, json: Json = False) -> None:
 
     health = follow(check_folder(folder))
     emit(_told(health), json, "\n".join(_lines(health)))
+    return 0 if health.sound else DAMAGED
 
 
-def recover(folder: Dir, json: Json = False) -> None:
+def recover(folder: Dir, json: Json = False) -> int:
     """Repair a project as far as it can be; nobody may have it open.
+
+    Ends with status 0 if all that was saved is there again, and with 3 if not.
 
     Example: diffseg project recover my-study
     """
@@ -37,6 +46,7 @@ def recover(folder: Dir, json: Json = False) -> None:
     done = follow(repair(folder))
     lines = [*done.done, *_lines(done.health)]
     emit({"done": list(done.done), **_told(done.health)}, json, "\n".join(lines))
+    return 0 if done.health.sound else DAMAGED
 
 
 def export(

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diffseg.cli.output import emit
-from diffseg.cli.project_options import Dir, Json
-from diffseg.errors import UserError
+from diffseg.cli.project_options import Dir, Json, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,12 +47,7 @@ def list_(
     """
     from diffseg.project import store
 
-    wanted = None
-    if state is not None:
-        known = {one.value: one for one in store.State}
-        if state not in known:
-            raise UserError(f"state {state!r} is not one of {', '.join(known)}")
-        wanted = known[state]
+    wanted = None if state is None else state_of(state)
     with store.open_project(folder) as opened:
         page = store.list_cases(
             opened, order=sort, descending=reverse, offset=offset,  # type: ignore[arg-type]

@@ -7,8 +7,12 @@ is told by a (*S) mask and the one-hot truth (K, *S), the same for a batch.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from diffseg.diffusion.fingerprint import MaskRange, mask_log_snr
 from diffseg.diffusion.schedules import NoiseSchedule
@@ -16,6 +20,8 @@ from diffseg.diffusion.schedules import NoiseSchedule
 LEAST = 0.01
 """Least share that a pull starts from: else nothing could move a class that is 0."""
 _LEAST_LIKELY = 1e-4
+_FAINT = 1e-3  # least share that a regression starts from
+_TAIL = 4.0  # standard deviations at which a kernel ends
 
 
 def truncated(schedule: NoiseSchedule, share: float) -> NoiseSchedule:
@@ -85,6 +91,63 @@ def pulled(shares: Tensor, pull: Tensor, strength: float) -> Tensor:
     moved = moved / moved.sum(1, keepdim=True)
     felt = pull.amax(0) > LEAST
     return torch.where(felt, moved, shares)
+
+
+def regressed(
+    shares: Tensor,
+    truth: Tensor,
+    known: Tensor,
+    widths: Sequence[float],
+    *,
+    gain: float,
+    shrink: float,
+    rounds: int,
+) -> Tensor:
+    """Shares whose log-odds follow what was wrong with them at known voxels nearby.
+
+    ``f <- f + gain (G * known (truth - softmax f)) / (G * known + shrink)``, some times
+    over: kernel regression (Nadaraya 1964, Watson 1964) of the residuals, that shrinks
+    to nothing far from all that is known. Where an estimate is right nothing moves;
+    where it errs along an edge, the edge moves in the slices beside, too.
+
+    Parameters
+    ----------
+    shares : (B, K, Z, Y, X) Tensor
+    truth : (K, Z, Y, X) Tensor
+        One-hot; meant where it is `known`.
+    known : (Z, Y, X) bool Tensor
+    widths : (z, y, x)
+        Standard deviations of the kernel G, in voxels.
+    gain : float
+        Nats that a residual of 1 adds where all voxels around share it.
+    shrink : float
+        Weight of nothing being wrong, in shares of a neighbourhood known as a whole.
+    rounds : int
+    """
+    log_shares = shares.clamp_min(_FAINT).log()
+    seen = known.to(shares.dtype)
+    weight = _blurred(seen[None, None], widths) + shrink
+    for _ in range(rounds):
+        residual = (truth - log_shares.softmax(1)) * seen
+        log_shares = log_shares + gain * _blurred(residual, widths) / weight
+    return log_shares.softmax(1)
+
+
+def _blurred(array: Tensor, widths: Sequence[float]) -> Tensor:
+    """Gaussian-smoothed along the last three axes, with zeros beyond the ends."""
+    batch, channels = array.shape[:2]
+    one = array.reshape(batch * channels, 1, *array.shape[2:])
+    for axis, width in enumerate(widths):
+        reach = math.ceil(_TAIL * width)
+        places = torch.arange(-reach, reach + 1, dtype=array.dtype, device=array.device)
+        kernel = torch.exp(-(places**2) / (2 * width**2))
+        shape = [1, 1, 1, 1, 1]
+        shape[2 + axis] = len(kernel)
+        padding = [reach if other == axis else 0 for other in range(3)]
+        one = functional.conv3d(
+            one, (kernel / kernel.sum()).view(shape), padding=padding
+        )
+    return one.reshape(array.shape)
 
 
 def log_likelihood(shares: Tensor, truth: Tensor, known: Tensor) -> Tensor:

@@ -111,6 +111,7 @@ def variational_bits(
     placed: Tensor,
     schedule: NoiseSchedule,
     mask_range: tuple[float, float],
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Each sample's term of the variational bound at its timestep.
 
@@ -125,6 +126,8 @@ def variational_bits(
         The network's second half of channels.
     schedule : NoiseSchedule
     mask_range : (low, high)
+    weights : (B, *S) Tensor, optional
+        Of the voxels, mean 1 over the batch; 0 leaves one out.
 
     Returns
     -------
@@ -140,6 +143,8 @@ def variational_bits(
     last = gray_level_nats(x0, mean, log_variance, mask_range)
     first = (t == 0).reshape(-1, *(1,) * (x0.ndim - 1))
     nats = torch.where(first, last, divergence)
+    if weights is not None:
+        nats = nats * weights[:, None]
     return nats.flatten(1).mean(1) / math.log(2)
 
 

@@ -231,6 +231,16 @@ class ModelCard(_Frozen):
     calibration: dict[str, Any] | None = None
     data: str = Field(description="What it was trained on")
     recipe: str | None = None
+    parent: str | None = Field(
+        None,
+        pattern=r"^[^@#]+@[^@#]+#[0-9a-f]{64}$",
+        description="id@version#sha256 of the version that this one came from",
+    )
+    finetuning: dict[str, Any] | None = Field(
+        None,
+        description="Project, run, cases and the gate's verdict, of a version that "
+        "learnt from corrections",
+    )
     metrics: dict[str, Any] = Field(default_factory=dict)
     intended_use: str
     limits: tuple[str, ...]

@@ -20,8 +20,8 @@ Floats = NDArray[np.floating[Any]]
 HISTOGRAM = (0.05, 0.2, 0.4, 0.6, 0.8)
 """Lower edges of the histogram of uncertainty; the last bin ends at 1."""
 _MIDDLE = (0.5, 0.5, 0.5)
-# A structure is looked for where its probability is at least this.
-_CLAIMED = 0.05
+CLAIMED = 0.05
+"""Probability from which a structure is claimed, and looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def candidate_of(
     expected_dice : (C,) sequence of float, optional
         Predicted by the calibrated model.
     """
-    claimed = probability >= _CLAIMED
+    claimed = probability >= CLAIMED
     anywhere: NDArray[np.bool_] = np.max(claimed, axis=0)
     structures = range(1, len(probability) + 1)
     bins = [*HISTOGRAM, np.inf]
@@ -140,7 +140,7 @@ def slice_candidates(
         Along which the slices lie.
     """
     others = tuple(one + 1 for one in range(3) if one != axis)
-    claimed = (probability >= _CLAIMED).any(axis=(0, *others))
+    claimed = (probability >= CLAIMED).any(axis=(0, *others))
     found = []
     for at in np.flatnonzero(claimed).tolist():
         here = slice(at, at + 1)
@@ -160,14 +160,14 @@ def features_of(candidates: Sequence[Candidate]) -> NDArray[np.float64]:
     centroids, the histogram of uncertainty. Columns have variance 1 (0 where all
     candidates are alike), divided by the square root of their block's length.
     """
+    count = len(candidates)
     blocks = (
-        [np.log1p(one.volumes) for one in candidates],
-        [np.ravel(one.centroids) for one in candidates],
-        [one.histogram for one in candidates],
+        np.log1p(np.array([one.volumes for one in candidates], np.float64)),
+        np.array([one.centroids for one in candidates], np.float64).reshape(count, -1),
+        np.array([one.histogram for one in candidates], np.float64),
     )
     columns = []
-    for block in blocks:
-        values = np.array(block, np.float64)
+    for values in blocks:
         values -= values.mean(axis=0)
         spread = values.std(axis=0)
         values /= np.where(spread > 1e-9, spread, np.inf)

@@ -74,7 +74,10 @@ def by_information(candidates: Sequence[Candidate], seed: int) -> Order:
 
 def by_expected_dice(candidates: Sequence[Candidate], seed: int) -> Order:
     """Lowest expected Dice first, as the mean over structures."""
-    return _descending([-float(np.mean(one.expected_dice)) for one in candidates], seed)
+    if not candidates:
+        return ()
+    dice = np.array([one.expected_dice for one in candidates], np.float64)
+    return _descending((-dice.mean(axis=1)).tolist(), seed)
 
 
 def by_diversity(
@@ -161,13 +164,16 @@ class _Rest:
 
     def __init__(self, features: NDArray[np.float64], most: int) -> None:
         self._features = features
+        self._sizes = (features**2).sum(axis=1)
         self._scale = 2 * max(_usual_distance(features), 1e-9) ** 2
         self._rows = np.zeros((most, len(features)))
         self._taken = 0
         self.unlike = np.ones(len(features))
 
     def take(self, i: int) -> None:
-        apart = ((self._features - self._features[i]) ** 2).sum(axis=1)
+        # |a - b|^2 by the inner product: one product of a matrix with a vector.
+        product = self._features @ self._features[i]
+        apart = np.maximum(self._sizes + self._sizes[i] - 2 * product, 0)
         rows = self._rows[: self._taken]
         alike = np.exp(-apart / self._scale)
         row = (alike - rows[:, i] @ rows) / np.sqrt(self.unlike[i])

@@ -14,6 +14,7 @@ from typing import Any
 from diffseg.domain import ModelCard
 from diffseg.errors import UserError
 from diffseg.models.folder import ModelFolder, read_folder, verify_model
+from diffseg.models.lineage import reference_of
 from diffseg.models.registry import add_version, list_models
 from diffseg.volume.atomic import atomic_write_bytes
 
@@ -56,7 +57,11 @@ def store_calibration(
     mine = [one for one in list_models() if one.path.samefile(folder.path)]
     known = [one.card for one in list_models() if one.card.id == folder.card.id]
     version = _next([*known, folder.card], folder.card.version)
-    changes = {"version": version, "calibration": dict(calibration)}
+    changes = {
+        "version": version,
+        "calibration": dict(calibration),
+        "parent": reference_of(folder.card),
+    }
     card = folder.card.model_copy(update=changes)
     if mine:
         return add_version(folder, card, files)

@@ -14,6 +14,7 @@ import platformdirs
 
 from diffseg.domain import ModelCard
 from diffseg.errors import UserError
+from diffseg.models.current import chosen, clear_current, current_version, set_current
 from diffseg.models.folder import ModelFolder, Origin, read_folder, verify_model
 from diffseg.resources import resource
 
@@ -73,7 +74,8 @@ def list_models() -> tuple[ModelFolder, ...]:
 def find_model(name: str | Path) -> ModelFolder:
     """Find a model by ``id``, ``id@version`` or folder.
 
-    Without a version the newest is taken (numbers compared as numbers).
+    Without a version the newest is taken (numbers compared as numbers), or the one
+    that fine-tuning or going back has chosen; see `diffseg.models.current`.
 
     Raises
     ------
@@ -91,7 +93,7 @@ def find_model(name: str | Path) -> ModelFolder:
         if model.card.id == wanted and version in ("", model.card.version)
     ]
     if matches:
-        return matches[-1]
+        return matches[-1] if version else chosen(user_models() / wanted, matches)
     for model in known.broken:
         if wanted in (model.path.name, model.path.parent.name):
             raise UserError(model.reason)
@@ -164,6 +166,8 @@ def add_version(
             f"model cannot be added: {target} ({err.strerror}); give a writable "
             "folder in DIFFSEG_HOME"
         ) from None
+    if current_version(target.parent) is not None:
+        set_current(target.parent, card.version)  # what comes later is what is meant
     return read_folder(target, "user")
 
 
@@ -220,6 +224,8 @@ def remove_model(name: str) -> None:
             raise UserError(
                 f"model {name} cannot be removed: {model.path} ({err.strerror})"
             ) from None
+        if current_version(model.path.parent) == version:
+            clear_current(model.path.parent)
 
 
 def _shipped() -> Path | None:

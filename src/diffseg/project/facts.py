@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from diffseg.domain import ImageLabels, LabelTable, Presence
 from diffseg.errors import DiffsegError
+from diffseg.project.entries import Origin
 from diffseg.project.records import DamagedError
 from diffseg.volume import Affine, Grid, Volume, atomic_write_bytes
 
@@ -52,6 +53,8 @@ class CaseFacts:
         The window was closed in order.
     exported : int
         Sequence number of the last record that an exported file holds; 0: none.
+    origin : Origin, optional
+        Case, version and proposal of a project that the mask comes from.
     """
 
     name: str
@@ -64,6 +67,7 @@ class CaseFacts:
     stamps: tuple[Stamp | None, ...] = ()
     closed: bool = False
     exported: int = 0
+    origin: Origin | None = None
 
     @classmethod
     def of(
@@ -131,6 +135,7 @@ def write_facts(folder: Path, facts: CaseFacts) -> None:
         "labels": {name: state.value for name, state in facts.labels.items()},
         "closed": facts.closed,
         "exported": facts.exported,
+        "origin": facts.origin and asdict(facts.origin),
     }
     text = json.dumps(told, ensure_ascii=False, indent=1)
     atomic_write_bytes(folder / FILE, text.encode("utf-8", "surrogateescape"))
@@ -173,6 +178,7 @@ def _facts(told: Mapping[str, Any]) -> CaseFacts:
         stamps=tuple(_stamp(stamp) for stamp in told["stamps"]),
         closed=bool(told["closed"]),
         exported=int(told["exported"]),
+        origin=Origin(**told["origin"]) if told.get("origin") else None,
     )
 
 

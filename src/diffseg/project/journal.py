@@ -8,6 +8,7 @@ from pathlib import Path
 from diffseg.domain import ImageLabels, LabelTable
 from diffseg.models.registry import home
 from diffseg.project.annotation import Annotation
+from diffseg.project.entries import Origin
 from diffseg.project.facts import CaseFacts
 from diffseg.project.keeper import Keeper, OnKept, OnTrouble
 from diffseg.project.leftovers import Leftover, find_leftovers, remove_leftover
@@ -81,6 +82,7 @@ class Journal:
         table: LabelTable,
         labels: ImageLabels,
         frame: int | None = None,
+        origin: Origin | None = None,
     ) -> None:
         """Keep a case from now on; what its mask holds already is no change.
 
@@ -101,6 +103,8 @@ class Journal:
         labels : ImageLabels
         frame : int, optional
             Of a 4D image.
+        origin : Origin, optional
+            What of a project it comes from.
 
         Raises
         ------
@@ -113,6 +117,7 @@ class Journal:
             raise ValueError(f"case {case_id} is open, or the journal is closed")
         _require(volume.shape, annotation)
         facts = CaseFacts.of(name, volume, table, labels, frame)
+        facts = replace(facts, origin=origin)
         with self._keeper.trouble_told():
             self._window.take_source(case_id, facts)
         book = Notebook(self._window.new_case(), facts, annotation)
@@ -133,6 +138,7 @@ class Journal:
         name: str | None = None,
         volume: Volume | None = None,
         annotation: Annotation | None = None,
+        origin: Origin | None = None,
     ) -> None:
         """Note that something of a case is another one now.
 
@@ -155,6 +161,7 @@ class Journal:
                 grid=facts.grid if volume is None else volume.grid,
                 table=facts.table if table is None else table,
                 labels=facts.labels if labels is None else labels,
+                origin=facts.origin if origin is None else origin,
             )
             book.annotation = annotation or book.annotation
         self._keeper.watch.note(case_id)

@@ -72,7 +72,8 @@ class Notebook:
         self._facts = facts
         self._facts_kept = False
         self._shadow = Shadow(facts.grid.shape, largest)
-        self._shadow.start(annotation)
+        # What a project's case is opened with is in the project already.
+        self._shadow.start(annotation, safe=facts.origin is not None)
         self._proposed: NDArray[np.uint8] | None = None
         self._sequence = 0
         self._records = self._bytes = self._base_bytes = 0

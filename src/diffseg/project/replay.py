@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from diffseg.domain import ImageLabels, Label, LabelTable
 from diffseg.errors import UserError
+from diffseg.project.entries import Origin
 from diffseg.project.facts import CaseFacts, read_facts
 from diffseg.project.leftovers import NAMELESS, case_folder, dead_window
 from diffseg.project.locks import guard
@@ -39,6 +40,8 @@ class Restored:
         How to open the image again.
     warnings : tuple of str
         What is not as it was, one line each.
+    origin : Origin, optional
+        What of a project it comes from.
     """
 
     values: NDArray[np.uint8]
@@ -52,6 +55,7 @@ class Restored:
     frame: int | None
     series: str | None
     warnings: tuple[str, ...] = ()
+    origin: Origin | None = None
 
 
 def read_leftover(folder: Path, id: str) -> Restored:
@@ -92,6 +96,7 @@ def read_case(case: Path) -> Restored:
         frame=facts.frame,
         series=facts.series,
         warnings=tuple(warnings),
+        origin=facts.origin,
     )
 
 

@@ -98,14 +98,18 @@ class Shadow:
         """Voxels that have changed since the case was opened, or were touched."""
         return sum(slab.count for slab in self.slabs)
 
-    def start(self, annotation: Annotation) -> None:
-        """Take up what is there when a case is opened; it is no change."""
+    def start(self, annotation: Annotation, *, safe: bool = False) -> None:
+        """Take up what is there when a case is opened; it is no change.
+
+        What was touched before counts as changed, unless it is `safe` elsewhere.
+        """
         for slab in self.slabs:
             live, who = annotation.values[slab.box], annotation.touched[slab.box]
             if live.any() or who.any():
                 np.copyto(self.values[slab.box], live)
                 slab.touched = np.packbits(who)
-                slab.mark(slab.touched)
+                if not safe:
+                    slab.mark(slab.touched)
                 slab.unkept = True
 
     def look(self, annotation: Annotation) -> Payload | None:

@@ -12,6 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
+from diffseg.domain.resampling import LEAST_WIDTH
 from diffseg.domain.strokes import ERASED
 from diffseg.segmenters.intensity import Floats
 from diffseg.segmenters.preparation import Frame
@@ -32,12 +33,15 @@ class Seen:
     pull : (K, n, Y, X) float32 Tensor in [0, 1]
     base : (K, n, Y, X) float32 Tensor, optional
         The mask to start from, one-hot.
+    widths : (z, y, x)
+        See `Constraint`.
     """
 
     known: Tensor
     truth: Tensor
     pull: Tensor
     base: Tensor | None
+    widths: tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,12 +58,15 @@ class Constraint:
         How near, and how alike, the nearest stroke of each class is.
     base : (n, Y, X) uint8 ndarray, optional
         Class indices, 0 background.
+    widths : (z, y, x)
+        Of the kernel of a regression, in voxels.
     """
 
     first: int
     kept: Codes
     pull: Floats
     base: Codes | None
+    widths: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     @property
     def classes(self) -> int:
@@ -90,7 +97,8 @@ class Constraint:
             base = None
             if self.base is not None:
                 base = self._one_hot(torch.from_numpy(shown(self.base)).long())
-            return Seen(kept > 0, truth, torch.from_numpy(shown(self.pull)), base)
+            pull = torch.from_numpy(shown(self.pull))
+            return Seen(kept > 0, truth, pull, base, self.widths)
 
     def _one_hot(self, classes: Tensor) -> Tensor:
         return functional.one_hot(classes, self.classes).movedim(-1, 0).float()
@@ -126,6 +134,18 @@ def _nearest(
     place = step * (at - (n_out - 1) / 2) + (n_in - 1) / 2
     nearest: NDArray[np.int64] = np.clip(np.rint(place), 0, n_in - 1).astype(np.int64)
     return nearest
+
+
+def widths_of(
+    spacing_mm: Sequence[float] | None, width_mm: float
+) -> tuple[float, float, float]:
+    """A kernel's width along (z, y, x) in voxels, `LEAST_WIDTH` at least."""
+    z, y, x = spacing_mm or (1.0, 1.0, 1.0)
+    return (
+        max(LEAST_WIDTH, width_mm / z),
+        max(LEAST_WIDTH, width_mm / y),
+        max(LEAST_WIDTH, width_mm / x),
+    )
 
 
 def pull_of(

@@ -14,6 +14,7 @@ from diffseg.diffusion.constrained import (
     log_likelihood,
     moved_down,
     pulled,
+    regressed,
     replaced,
 )
 from diffseg.diffusion.samplers import Noise
@@ -136,13 +137,25 @@ class HeldChain:
 
     def _set(self, estimate: Tensor) -> None:
         """Set an estimate of the clean mask, in place, to the strokes."""
-        if not self._options.projects:
+        seen, readout, options = self._seen, self._readout, self._options
+        if options.projects:
+            shares = readout.completed(readout.shares(estimate))
+            shares = pulled(shares, seen.pull, options.strength)
+            felt = seen.known | (seen.pull.amax(0) > 0)
+        elif options.regresses:
+            shares = regressed(
+                readout.completed(readout.shares(estimate)),
+                seen.truth,
+                seen.known,
+                seen.widths,
+                gain=options.gain,
+                shrink=options.shrink,
+                rounds=options.rounds,
+            )
+            felt = torch.ones_like(seen.known)
+        else:
             return
-        seen, readout = self._seen, self._readout
-        shares = readout.completed(readout.shares(estimate))
-        shares = pulled(shares, seen.pull, self._options.strength)
         wanted = self._as_mask(held(shares, seen.truth, seen.known))
-        felt = seen.known | (seen.pull.amax(0) > 0)
         estimate.copy_(torch.where(felt, wanted, estimate))
 
     def _likely(self, estimate: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from diffseg.segmenters.constraint import (
     Constraint,
     onto_frame,
     pull_of,
+    widths_of,
 )
 from diffseg.segmenters.constraint_members import HeldEnsemble
 from diffseg.segmenters.drawing import Ensemble
@@ -179,7 +180,8 @@ def _source(segmenter: Drawing, plan: _Plan, image: Floats) -> HeldEnsemble:
         reach_mm=options.reach_mm,
         contrast=options.contrast,
     )
-    constraint = Constraint(planes.start, kept, pull, base)
+    widths = widths_of(part.spacing_mm, options.width_mm)
+    constraint = Constraint(planes.start, kept, pull, base, widths)
     return HeldEnsemble(ensemble, card, constraint, plan.level, options)
 
 

@@ -20,9 +20,12 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from diffseg.progress import run
+from diffseg.project import store
 from diffseg.project.journal import Journal
 from napari_diffseg.plugin.screen import virtual_screen
 
+PROJECT = "study"
 SHAPE = (40, 160, 160)
 BRUSH = 9
 PAUSE_MS = 15
@@ -30,7 +33,11 @@ PATIENCE_S = 120.0
 
 
 def child(folder: Path, seed: int) -> None:
-    """Open a window and paint until killed; each dab is told of before it is made."""
+    """Open a window and paint until killed; each dab is told of before it is made.
+
+    Where the folder holds a project, its case is opened and painted in, and saved
+    now and then.
+    """
     import napari
     from qtpy.QtCore import QTimer
 
@@ -53,7 +60,8 @@ def child(folder: Path, seed: int) -> None:
     journal = Journal(folder / "journal")
     window = assemble(viewer, engine=NoEngine(), journal=journal)  # type: ignore[arg-type]
     dock_into(viewer, window)
-    window.desk.open(str(folder / "image.nii.gz"))
+    study = folder / PROJECT
+    window.desk.open(str(study if study.exists() else folder / "image.nii.gz"))
     rng = random.Random(seed)
     log = os.open(folder / "dabs.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     timer = QTimer()
@@ -61,6 +69,8 @@ def child(folder: Path, seed: int) -> None:
     def dab() -> None:
         masks = [one for one in viewer.layers if isinstance(one, MaskLayer)]
         if not masks:
+            if window.desk.project.rows and window.desk.session.busy is None:
+                window.desk.cases.step(1)
             return
         (mask,) = masks
         mask.brush_size = BRUSH
@@ -73,6 +83,8 @@ def child(folder: Path, seed: int) -> None:
         told = json.dumps([time.time(), place, value]) + "\n"
         os.write(log, told.encode())
         mask.paint(place, value)
+        if rng.random() < 0.005:
+            window.dock.project.save_requested.emit()
 
     timer.timeout.connect(dab)
     timer.start(PAUSE_MS)
@@ -109,7 +121,7 @@ def first_lost(
     return int(lost.min()) if lost.size else len(dabs)
 
 
-def kill_once(after: float, seed: int) -> tuple[float, int, int]:
+def kill_once(after: float, seed: int, project: bool) -> tuple[float, int, int]:
     """Seconds and dabs that one kill cost, and how many had been made."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -117,6 +129,9 @@ def kill_once(after: float, seed: int) -> tuple[float, int, int]:
         # Axes to the patient's left, back and feet are shown as they are stored.
         image = nib.Nifti1Image(noise.astype(np.float32), np.diag([-1, -1, -1, 1]))
         nib.save(image, folder / "image.nii.gz")
+        if project:
+            with store.create_project(folder / PROJECT, annotator="robot") as made:
+                store.add_case(made, folder / "image.nii.gz", annotator="robot")
         arguments = [sys.executable, __file__, "--child", name, "--seed", str(seed)]
         settings = {
             "DIFFSEG_HOME": name,
@@ -139,14 +154,36 @@ def kill_once(after: float, seed: int) -> tuple[float, int, int]:
         painter.wait()
         lines = log.read_text().splitlines(keepends=True)
         dabs = [tuple(json.loads(one)) for one in lines if one.endswith("\n")]
-        journal = Journal(folder / "journal")
-        kept = np.zeros(SHAPE, np.uint8)
-        for leftover in journal.leftovers():
-            kept = journal.restore(leftover.id).values
-        journal.close()
+        kept = kept_in_project(folder / PROJECT) if project else kept_in(folder)
         lost = first_lost(dabs, kept)
         seconds = killed - dabs[lost][0] if lost < len(dabs) else 0.0
         return seconds, len(dabs) - lost, len(dabs)
+
+
+def kept_in(folder: Path) -> NDArray[np.uint8]:
+    """The mask that the journal has."""
+    journal = Journal(folder / "journal")
+    kept = np.zeros(SHAPE, np.uint8)
+    for leftover in journal.leftovers():
+        kept = journal.restore(leftover.id).values
+    journal.close()
+    return kept
+
+
+def kept_in_project(folder: Path) -> NDArray[np.uint8]:
+    """The mask that is there once the project is opened again, which is sound."""
+    with store.open_project(folder) as project:
+        health = run(store.check(project))
+        if not health.sound:
+            raise SystemExit(f"the project is damaged: {health.findings}")
+        journal = Journal(project.journal_folder)
+        found = [journal.restore(one.id).values for one in journal.leftovers()]
+        journal.close()
+        (line,) = store.list_cases(project).lines
+        newest = store.newest_correction(project, line.id)
+        if newest is not None:
+            found.append(np.array(store.read_correction(project, newest)))
+    return found[0] if found else np.zeros(SHAPE, np.uint8)
 
 
 def main() -> int:
@@ -156,6 +193,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--longest", type=float, default=5.0, help="s of painting")
     parser.add_argument("--most", type=float, default=2.0, help="s that may be lost")
+    parser.add_argument(
+        "--project", action="store_true", help="paint in a case of a project"
+    )
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
@@ -165,7 +205,7 @@ def main() -> int:
     with virtual_screen():
         for turn in range(given.times):
             after = rng.uniform(0.1, given.longest)
-            seconds, lost, made = kill_once(after, given.seed + turn)
+            seconds, lost, made = kill_once(after, given.seed + turn, given.project)
             losses.append(seconds)
             print(
                 f"{turn + 1:3}: killed after {after:.1f} s and {made:4} dabs: "

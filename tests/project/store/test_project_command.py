@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -20,40 +18,7 @@ Run = Callable[..., Any]
 Masks = Callable[..., NDArray[np.uint8]]
 Images = Callable[..., Path]
 
-
-@pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The command, whether or not this installation knows it already."""
-    monkeypatch.setenv("DIFFSEG_HOME", str(tmp_path / "home"))
-    entry = EntryPoint("project", "diffseg.cli.project:project", app.GROUP)
-    monkeypatch.setattr(app, "commands", lambda: {"project": entry})
-
-
-@pytest.fixture
-def told(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a subcommand with ``--json``; its object."""
-
-    def run(*args: object) -> Any:
-        status = app.main(["project", *map(str, args), "--json"])
-        out, err = capsys.readouterr()
-        assert (status, err) == (0, "")
-        return json.loads(out)
-
-    return run
-
-
-@pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a subcommand that is refused; its line."""
-
-    def run(*args: object) -> str:
-        assert app.main(["project", *map(str, args)]) == 2
-        out, err = capsys.readouterr()
-        assert out == ""
-        assert err.count("\n") == 1
-        return err
-
-    return run
+pytestmark = pytest.mark.usefixtures("registered")
 
 
 @pytest.fixture
@@ -133,10 +98,10 @@ def test_what_is_missing_is_told_and_repaired_as_far_as_can_be(
     (mask,) = place.rglob("c-*.nii.gz")
     mask.with_name("whose.nii.gz").write_bytes(mask.read_bytes())
     mask.unlink()
-    health = told("check", place)
+    health = told("check", place, status=3)
     assert not health["sound"]
     assert [one["trouble"] for one in health["findings"]] == ["missing", "orphan"]
-    after = told("recover", place)
+    after = told("recover", place, status=3)
     assert [one["trouble"] for one in after["findings"]] == ["missing"]
     assert len(after["done"]) == 1
 
@@ -159,6 +124,18 @@ def test_what_is_missing_is_told_and_repaired_as_far_as_can_be(
         (["audit", "{}", "--case", "c"], "no case 'c'"),
         (["export", "{}", "--out", "out"], "no case has a mask"),
         (["recover", "nowhere"], "not a project"),
+        (["queue", "{}", "--strategy", "entropi"], "entropy"),
+        (["queue", "{}", "--at", "a"], "give both"),
+        (["queue", "{}", "--next", "--followed"], "different questions"),
+        (["queue", "{}", "--state", "lost"], "is not one of"),
+        (["review", "{}", "c"], "no case 'c'"),
+        (["review", "{}", "a", "--state", "lost"], "is not one of"),
+        (["review", "{}", "a", "--seen", "4:9"], "slices 4 to 8 of 0 to 5"),
+        (["review", "{}", "a", "--seen", "4"], "are not a:b"),
+        (["review", "{}", "a", "--state", "done", "--second"], "is not done"),
+        (["propose", "{}", "--model", "no-such-model"], "no-such-model"),
+        (["propose", "{}", "--model", "hippocampus-mri", "--cases", "c"], "no case"),
+        (["agreement", "{}"], "no labels yet"),
     ],
 )
 def test_what_is_wrong_is_told_in_a_line(
@@ -169,7 +146,20 @@ def test_what_is_wrong_is_told_in_a_line(
 
 @pytest.mark.parametrize(
     "command",
-    ["create", "add", "label", "list", "audit", "check", "recover", "export"],
+    [
+        "create",
+        "add",
+        "label",
+        "list",
+        "queue",
+        "propose",
+        "review",
+        "agreement",
+        "audit",
+        "check",
+        "recover",
+        "export",
+    ],
 )
 def test_help_shows_an_example(
     command: str, capsys: pytest.CaptureFixture[str]

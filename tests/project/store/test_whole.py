@@ -75,7 +75,7 @@ def filled(project: Project, image: Path, proposal: Proposal, mask_of: Masks) ->
 def test_a_whole_project_is_sound(project: Project, filled: str) -> None:
     health = checked(project)
     assert health.findings == ()
-    assert (health.sound, health.cases, health.files) == (True, 1, 4 + 3)
+    assert (health.sound, health.cases, health.files) == (True, 1, 5 + 3)
 
 
 def test_a_project_that_was_moved_works(
@@ -102,11 +102,11 @@ def test_what_was_not_copied_is_told(project: Project, filled: str) -> None:
     shutil.rmtree(project.masks)
     health = checked(project)
     assert not health.sound
-    assert troubles(health) == [Trouble.MISSING] * 7
+    assert troubles(health) == [Trouble.MISSING] * 8
     with pytest.raises(UserError, match="missing"):
         store.read_correction(project, newest)
     after = repaired(project)
-    assert troubles(after.health) == [Trouble.MISSING] * 7
+    assert troubles(after.health) == [Trouble.MISSING] * 8
 
 
 def test_a_copy_without_its_database_is_told(study: Project) -> None:
@@ -231,7 +231,7 @@ def test_a_proposal_without_its_row_is_taken_in(
         patch.setattr(store.proposals.shutil, "rmtree", lambda *_, **__: None)
         with pytest.raises(KeyboardInterrupt):
             store.add_proposal(project, filled, proposal, annotator="bo")
-    assert troubles(checked(project)) == [Trouble.ORPHAN] * 4
+    assert troubles(checked(project)) == [Trouble.ORPHAN] * 5
     assert repaired(project).health.findings == ()
     with store.open_project(project.folder) as again:
         first, second = store.proposals_of(again, filled)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from diffseg.errors import UserError
 from diffseg.extensions import Kind, find
+from diffseg_training.known import weights_of
 from diffseg_training.recipe import Recipe
 
 OBJECTIVE = Kind("objective", __name__, "make", "diffseg.objectives")
@@ -30,11 +31,20 @@ class Batch:
     sources : sequence of B torch.Generator
         Every random number that a sample meets comes from its own, so that a step
         is the same however its samples are spread over processes.
+    known : (B, *S) bool Tensor, optional
+        Voxels that a person reviewed; no other is to have a say in the loss, though
+        its class may be shown to the network. None: all.
     """
 
     image: Tensor
     classes: Tensor
     sources: Sequence[torch.Generator]
+    known: Tensor | None = None
+
+    @property
+    def weights(self) -> Tensor | None:
+        """Weights (B, *S) of the voxels in the loss, mean 1; None where all are 1."""
+        return None if self.known is None else weights_of(self.known)
 
 
 class Loss(Protocol):

@@ -153,13 +153,13 @@ class Denoising:
         total = errors.mean()
         terms = {"prediction": float(total.detach())}
         if seen.placed.shape[1] and self.config.variational:
-            bits = self._bits(seen)
+            bits = self._bits(seen, batch.weights)
             total = total + self.config.variational * bits
             terms["variational"] = float(bits.detach())
         if seen.own is not None and self.config.calibration:
             outside, inside = self.mask_range
             unit = (seen.x0 - outside) / (inside - outside)
-            mine = sample_errors(seen.own, unit, "l2").mean()
+            mine = sample_errors(seen.own, unit, "l2", batch.weights).mean()
             total = total + self.config.calibration * mine
             terms["calibration"] = float(mine.detach())
         return total, terms
@@ -180,10 +180,10 @@ class Denoising:
             answer = net.denoise(noisy, t, features)
         prediction, placed = answer.float().tensor_split([channels], dim=1)
         wanted = target(self.kind, x0, noise, t, self.schedule)
-        errors = sample_errors(prediction, wanted, self.config.loss)
+        errors = sample_errors(prediction, wanted, self.config.loss, batch.weights)
         return _Seen(x0, noisy, t, prediction, placed, own, errors)
 
-    def _bits(self, seen: _Seen) -> Tensor:
+    def _bits(self, seen: _Seen, weights: Tensor | None) -> Tensor:
         schedule, t = self.schedule, seen.t
         bits = variational_bits(
             seen.x0,
@@ -195,6 +195,7 @@ class Denoising:
             placed=seen.placed,
             schedule=schedule,
             mask_range=self.mask_range,
+            weights=weights,
         ).mean()
         scale = schedule.timesteps / 1000
         return bits * scale if self.config.variational_rescaled else bits

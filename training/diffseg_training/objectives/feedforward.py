@@ -85,15 +85,17 @@ def loss(
     if background is None:
         background = isinstance(net, CompactUNet)
     if background:
-        total = segmentation_loss(logits, batch.classes, config)
+        total = segmentation_loss(logits, batch.classes, config, batch.known)
     else:
-        total = foreground_loss(logits, batch.classes, config)
+        total = foreground_loss(logits, batch.classes, config, batch.known)
     terms: Mapping[str, float] = {"first": float(total.detach())}
     if own is not None and config.calibration:
         unit = coded_mask(batch.classes, net.mask_channels, (0.0, 1.0))
-        mine = sample_errors(own, unit, "l2").mean()
+        mine = sample_errors(own, unit, "l2", batch.weights).mean()
         total = total + config.calibration * mine
         terms = {**terms, "calibration": float(mine.detach())}
     if isinstance(net, CompactUNet):
-        total, terms = with_image_tower(total, terms, features, batch.classes, config)
+        total, terms = with_image_tower(
+            total, terms, features, batch.classes, config, batch.known
+        )
     return total, terms

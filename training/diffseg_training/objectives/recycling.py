@@ -74,8 +74,8 @@ def loss(
     t.view(images, first)[:, :pure] = schedule.timesteps - 1
     noisy = schedule.add_noise(x0, normal(x0, batch.sources), t)
     logits = net.denoise(noisy, t, features.expanded(first))
-    classes = batch.classes.repeat_interleave(first, 0)
-    total = segmentation_loss(logits, classes, config)
+    classes, known = _repeated(batch, first)
+    total = segmentation_loss(logits, classes, config, known)
     terms = {"first": float(total.detach())}
 
     # 2. Recycled: re-noise the answer that pure noise gave.
@@ -85,10 +85,19 @@ def loss(
         t = levels(low, schedule.timesteps, recycled, batch.sources).to(x0.device)
         noisy = schedule.add_noise(own, normal(own, batch.sources), t)
         logits = net.denoise(noisy, t, features.expanded(recycled))
-        classes = batch.classes.repeat_interleave(recycled, 0)
-        again = segmentation_loss(logits, classes, config)
+        classes, known = _repeated(batch, recycled)
+        again = segmentation_loss(logits, classes, config, known)
         terms["recycled"] = float(again.detach())
         total = (first * total + recycled * again) / (first + recycled)
 
     # 3. The image tower answers for itself.
-    return with_image_tower(total, terms, features, batch.classes, config)
+    return with_image_tower(total, terms, features, batch.classes, config, batch.known)
+
+
+def _repeated(batch: Batch, times: int) -> tuple[Tensor, Tensor | None]:
+    """Classes of each image, and what is known of them, as often as it has masks."""
+    known = batch.known
+    return (
+        batch.classes.repeat_interleave(times, 0),
+        None if known is None else known.repeat_interleave(times, 0),
+    )

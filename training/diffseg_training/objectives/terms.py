@@ -13,6 +13,7 @@ from diffseg.diffusion import Prediction
 from diffseg.errors import UserError
 from diffseg.networks.compact_unet import ImageFeatures
 from diffseg.networks.conditioned import Conditioned, Features
+from diffseg_training.known import weights_of
 from diffseg_training.recipe import Recipe
 from diffseg_training.synchronised import sum_over_processes
 
@@ -66,22 +67,33 @@ def soft_dice_loss(probability: Tensor, reference: Tensor) -> Tensor:
     return 1 - ((2 * overlap + 1.0) / (size + 1.0)).mean()
 
 
-def dice_loss(logits: Tensor, reference: Tensor) -> Tensor:
+def dice_loss(logits: Tensor, reference: Tensor, known: Tensor | None = None) -> Tensor:
     """`soft_dice_loss` of the foreground classes of (B, K, *S), background first."""
-    return soft_dice_loss(logits.softmax(1)[:, 1:], reference[:, 1:])
+    found, wanted = logits.softmax(1)[:, 1:], reference[:, 1:]
+    return soft_dice_loss(*_only(known, found, wanted))
 
 
-def segmentation_loss(logits: Tensor, classes: Tensor, config: Weights) -> Tensor:
-    """Cross-entropy and soft Dice of (B, K, *S) logits, in float32."""
+def segmentation_loss(
+    logits: Tensor, classes: Tensor, config: Weights, known: Tensor | None = None
+) -> Tensor:
+    """Cross-entropy and soft Dice of (B, K, *S) logits, in float32.
+
+    Only voxels that are `known` (B, *S) count.
+    """
     logits = logits.float()
-    total = config.cross_entropy * functional.cross_entropy(logits, classes)
+    entropy = functional.cross_entropy(
+        logits, classes, reduction="mean" if known is None else "none"
+    )
+    total = config.cross_entropy * _mean(entropy, known)
     if config.dice:
         reference = one_hot(classes, logits.shape[1])
-        total = total + config.dice * dice_loss(logits, reference)
+        total = total + config.dice * dice_loss(logits, reference, known)
     return total
 
 
-def foreground_loss(logits: Tensor, classes: Tensor, config: Weights) -> Tensor:
+def foreground_loss(
+    logits: Tensor, classes: Tensor, config: Weights, known: Tensor | None = None
+) -> Tensor:
     """Cross-entropy and soft Dice of each foreground class's own sigmoid.
 
     Parameters
@@ -90,14 +102,31 @@ def foreground_loss(logits: Tensor, classes: Tensor, config: Weights) -> Tensor:
         One channel for each class but background; in float32 they are weighed.
     classes : (B, *S) int64 Tensor
     config : Weights
+    known : (B, *S) bool Tensor, optional
+        The voxels that count; all without it.
     """
     logits = logits.float()
     reference = coded_mask(classes, logits.shape[1], (0.0, 1.0))
-    entropy = functional.binary_cross_entropy_with_logits(logits, reference)
-    total = config.cross_entropy * entropy
+    entropy = functional.binary_cross_entropy_with_logits(
+        logits, reference, reduction="mean" if known is None else "none"
+    )
+    total = config.cross_entropy * _mean(
+        entropy, None if known is None else known[:, None]
+    )
     if config.dice:
-        total = total + config.dice * soft_dice_loss(logits.sigmoid(), reference)
+        parts = _only(known, logits.sigmoid(), reference)
+        total = total + config.dice * soft_dice_loss(*parts)
     return total
+
+
+def _mean(values: Tensor, known: Tensor | None) -> Tensor:
+    """Mean over what is known; `values` are a mean already where all is."""
+    return values if known is None else (values * weights_of(known)).mean()
+
+
+def _only(known: Tensor | None, *parts: Tensor) -> tuple[Tensor, ...]:
+    """The parts (B, M, *S), 0 where nothing is known."""
+    return parts if known is None else tuple(one * known[:, None] for one in parts)
 
 
 def coarser(classes: Tensor, count: int) -> Tensor:
@@ -106,20 +135,28 @@ def coarser(classes: Tensor, count: int) -> Tensor:
     return pool(one_hot(classes, count), 2).argmax(1)
 
 
+def known_blocks(known: Tensor) -> Tensor:
+    """2-wide blocks of which every voxel is known: (B, *S) -> (B, *S / 2), bool."""
+    pool = functional.avg_pool3d if known.ndim == 4 else functional.avg_pool2d
+    return pool(known[:, None].float(), 2)[:, 0] > 1 - 1e-4
+
+
 def with_image_tower(
     total: Tensor,
     terms: Mapping[str, float],
     features: ImageFeatures,
     classes: Tensor,
     config: Weights,
+    known: Tensor | None = None,
 ) -> tuple[Tensor, Mapping[str, float]]:
     """Add the image tower's own answers at two resolutions: deep supervision."""
     if not config.deep:
         return total, terms
     fine, coarse = features.logits
     small = coarser(classes, fine.shape[1])
-    deep = segmentation_loss(fine, classes, config)
-    deep = deep + 0.5 * segmentation_loss(coarse, small, config)
+    small_known = None if known is None else known_blocks(known)
+    deep = segmentation_loss(fine, classes, config, known)
+    deep = deep + 0.5 * segmentation_loss(coarse, small, config, small_known)
     return total + config.deep * deep, {**terms, "deep": float(deep.detach())}
 
 
@@ -183,10 +220,21 @@ def coded_mask(
     return one_hot(classes, channels + 1)[:, 1:] * (high - low) + low
 
 
-def sample_errors(answer: Tensor, wanted: Tensor, kind: Literal["l1", "l2"]) -> Tensor:
-    """Mean absolute or squared error of each sample, (B, ...) twice -> (B,)."""
-    difference = (answer.float() - wanted.float()).flatten(1)
-    return difference.abs().mean(1) if kind == "l1" else (difference**2).mean(1)
+def sample_errors(
+    answer: Tensor,
+    wanted: Tensor,
+    kind: Literal["l1", "l2"],
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Mean absolute or squared error of each sample, (B, M, *S) twice -> (B,).
+
+    `weights` (B, *S), mean 1 over the batch, weigh the voxels.
+    """
+    difference = answer.float() - wanted.float()
+    errors = difference.abs() if kind == "l1" else difference**2
+    if weights is not None:
+        errors = errors * weights[:, None]
+    return errors.flatten(1).mean(1)
 
 
 def drawn_timesteps(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -9,5 +11,7 @@ class ObjectiveSettings(BaseModel):
     """What is learnt, and how it is weighed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    takes_unreviewed: ClassVar[bool] = False
+    """Whether voxels that nobody reviewed can be left out of the loss."""
 
     name: str = Field(title="Objective")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,7 @@ from diffseg_training.settings.base import ObjectiveSettings
 class Settings(ObjectiveSettings):
     """How the errors at each timestep are weighed, and the further terms."""
 
+    takes_unreviewed: ClassVar[bool] = True
     name: Literal["denoising"] = "denoising"
     loss: Literal["l2", "l1"] = Field("l2", title="Error of the prediction")
     variational: float = Field(

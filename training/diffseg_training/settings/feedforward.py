@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,7 @@ class Settings(ObjectiveSettings):
     each are the same loss but for a factor, which AdamW does not feel.
     """
 
+    takes_unreviewed: ClassVar[bool] = True
     name: Literal["feedforward"] = "feedforward"
     input: Literal["zeros", "noise"] | None = Field(
         None,

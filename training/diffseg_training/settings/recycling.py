@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from diffseg_training.settings.base import ObjectiveSettings
 class Settings(ObjectiveSettings):
     """The noise levels seen, and the terms of the loss."""
 
+    takes_unreviewed: ClassVar[bool] = True
     name: Literal["recycling"] = "recycling"
     members: int = Field(3, ge=1, title="Noisy masks per image and step")
     terminal: float = Field(

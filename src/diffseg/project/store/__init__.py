@@ -39,11 +39,14 @@ from diffseg.project.store.labelling import (
 from diffseg.project.store.leases import Leased, holder_of, release_lease, take_lease
 from diffseg.project.store.listing import ORDERS, list_cases, state_counts
 from diffseg.project.store.models import (
+    Outcome,
     TrainingRun,
     UsedModel,
     begin_run,
     end_run,
     models_used,
+    new_run_id,
+    resume_run,
     training_runs,
 )
 from diffseg.project.store.nouns import (
@@ -63,6 +66,7 @@ from diffseg.project.store.nouns import (
 from diffseg.project.store.project import Project, create_project, open_project
 from diffseg.project.store.proposals import (
     add_proposal,
+    measured,
     proposal_of,
     proposals_of,
     provenance_of,
@@ -76,7 +80,15 @@ from diffseg.project.store.reviewing import (
     set_review,
     tick_slices,
 )
+from diffseg.project.store.standing import (
+    Standing,
+    Standings,
+    slices_of,
+    standings,
+    summarise,
+)
 from diffseg.project.store.strips import CODES, Strip, strip_of
+from diffseg.project.store.summaries import Summary
 from diffseg.project.store.tables import label_table, set_label_table
 
 __all__ = [
@@ -93,16 +105,20 @@ __all__ = [
     "Lease",
     "Leased",
     "Line",
+    "Outcome",
     "Page",
     "Project",
     "Recovery",
     "Review",
     "Role",
     "SourceChanged",
+    "Standing",
+    "Standings",
     "State",
     "Statement",
     "StoredProposal",
     "Strip",
+    "Summary",
     "TrainingRun",
     "Trouble",
     "UsedModel",
@@ -127,7 +143,9 @@ __all__ = [
     "image_labels_of",
     "label_table",
     "list_cases",
+    "measured",
     "models_used",
+    "new_run_id",
     "newest_correction",
     "open_project",
     "open_source",
@@ -142,6 +160,7 @@ __all__ = [
     "redo_label",
     "release_lease",
     "relink_case",
+    "resume_run",
     "review_of",
     "reviewed_voxels",
     "seen_slices",
@@ -149,11 +168,14 @@ __all__ = [
     "set_label_table",
     "set_labels",
     "set_review",
+    "slices_of",
     "source_state",
+    "standings",
     "state_counts",
     "statements_of",
     "strip_of",
     "strips_of",
+    "summarise",
     "take_lease",
     "tick_slices",
     "training_runs",

@@ -17,7 +17,13 @@ from diffseg.project.store.auditing import note
 from diffseg.project.store.cases import case_of
 from diffseg.project.store.corrections import before_of, insert_correction
 from diffseg.project.store.counting import classes_of, counted
-from diffseg.project.store.masks import FileName, name_of, parent_told, read_labels
+from diffseg.project.store.masks import (
+    FileName,
+    name_of,
+    parent_told,
+    read_labels,
+    role_told,
+)
 from diffseg.project.store.project import Project
 from diffseg.project.store.proposals import insert_proposal
 from diffseg.project.store.sources import file_digest
@@ -142,6 +148,7 @@ def _correction(
             "voxels": changed,
             "annotator": WHO,
             "session": None,
+            "role": role_told(path).value,
         }
         with project.write() as db:
             insert_correction(db, row, counts, against, project.now(db))

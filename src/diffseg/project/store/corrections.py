@@ -24,7 +24,7 @@ from diffseg.project.store.masks import (
     told_of,
     write_labels,
 )
-from diffseg.project.store.nouns import Case, ClassCount, Correction, Row, moment
+from diffseg.project.store.nouns import Case, ClassCount, Correction, Role, Row, moment
 from diffseg.project.store.project import Project
 from diffseg.project.store.proposals import proposal_of, read_proposed
 
@@ -42,6 +42,7 @@ def add_correction(
     parent: str | None = None,
     proposal: str | None = None,
     touched: NDArray[np.bool_] | None = None,
+    role: Role = Role.FIRST,
 ) -> Correction:
     """Save a case's mask as a new version; once this returns, nothing can lose it.
 
@@ -61,6 +62,8 @@ def add_correction(
         Id of the latest proposal that went into it.
     touched : (Z, Y, X) bool ndarray, optional
         Voxels that a person set or looked at, whatever stood there before.
+    role : Role
+        The second reader's versions never become the case's newest mask.
 
     Raises
     ------
@@ -69,15 +72,11 @@ def add_correction(
         locked; nothing was saved then.
     """
     case = case_of(project, case_id)
-    for array in (mask, touched):
-        if array is not None and array.shape != case.grid.shape:
-            raise UserError(
-                f"a mask of shape {array.shape} is not on the grid {case.grid.shape}"
-            )
+    _require_on(case, mask, touched)
     before, against = before_of(project, case, parent, proposal)
     counts, changed = counted(before, mask)
     id = uuid4().hex[:16]
-    written = _write(project, case, id, parent, mask, touched)
+    written = _write(project, case, told_of(id, parent, role), id, mask, touched)
     row = {
         "id": id,
         "case_id": case_id,
@@ -87,6 +86,7 @@ def add_correction(
         "voxels": changed,
         "annotator": annotator,
         "session": session,
+        "role": role.value,
     }
     sound = False
     try:
@@ -111,11 +111,13 @@ def corrections_of(project: Project, case_id: str) -> tuple[Correction, ...]:
     return tuple(_correction(project.folder, row) for row in found)
 
 
-def newest_correction(project: Project, case_id: str) -> Correction | None:
-    """The newest version of a case's mask; None before the first."""
+def newest_correction(
+    project: Project, case_id: str, role: Role = Role.FIRST
+) -> Correction | None:
+    """The newest version of a case's mask, of one reading; None before the first."""
     rows = (
         select(_TABLE)
-        .where(_TABLE.c.case_id == case_id)
+        .where(_TABLE.c.case_id == case_id, _TABLE.c.role == role.value)
         .order_by(_TABLE.c.version.desc())
         .limit(1)
     )
@@ -149,6 +151,14 @@ def read_touched(project: Project, correction: Correction) -> NDArray[np.bool_] 
     return values.astype(np.bool_)
 
 
+def _require_on(case: Case, *arrays: NDArray[Any] | None) -> None:
+    for array in arrays:
+        if array is not None and array.shape != case.grid.shape:
+            raise UserError(
+                f"a mask of shape {array.shape} is not on the grid {case.grid.shape}"
+            )
+
+
 def before_of(
     project: Project, case: Case, parent: str | None, proposal: str | None
 ) -> tuple[Mask, str]:
@@ -167,13 +177,13 @@ def before_of(
 def _write(
     project: Project,
     case: Case,
+    told: str,
     id: str,
-    parent: str | None,
     mask: Mask,
     touched: NDArray[np.bool_] | None,
 ) -> tuple[Written, ...]:
     """Write what was touched, then the mask: a mask without its other half is rare."""
-    folder, grid, told = project.folder, case.grid, told_of(id, parent)
+    folder, grid = project.folder, case.grid
     written: tuple[Written, ...] = ()
     try:
         if touched is not None:
@@ -219,14 +229,13 @@ def insert_correction(
     Returns
     -------
     tuple of dict and str or None
-        The whole row, and the id of what was the newest version.
+        The whole row, and the id of what was the newest version of that reading.
     """
     case = locked(db, row["case_id"])
     version = int(case["versions"]) + 1
+    same = (_TABLE.c.case_id == row["case_id"], _TABLE.c.role == row["role"])
     newest = db.execute(
-        select(_TABLE.c.id).where(
-            _TABLE.c.case_id == row["case_id"], _TABLE.c.version == version - 1
-        )
+        select(_TABLE.c.id).where(*same).order_by(_TABLE.c.version.desc()).limit(1)
     ).scalar_one_or_none()
     classes = classes_of(db, counts)
     kept = {**row, "version": version, "classes": classes, "at": now}
@@ -245,6 +254,7 @@ def _noted(db: Connection, row: Row, against: str) -> None:
         "version": row["version"],
         "sha256": row["sha256"],
         "against": against,
+        "role": row["role"],
         "changed": {one["name"]: one["changed"] for one in row["classes"]},
     }
     note(
@@ -265,4 +275,5 @@ def _correction(folder: Path, row: Row) -> Correction:
         told[name] = None if told[name] is None else folder / told[name]
     told["classes"] = tuple(ClassCount(**one) for one in told["classes"])
     told["at"] = moment(told["at"])
+    told["role"] = Role(told["role"])
     return Correction(**told)

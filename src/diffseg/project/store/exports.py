@@ -13,12 +13,14 @@ from diffseg.project.exporting import ExportCase, Maker
 from diffseg.project.store.cases import open_source
 from diffseg.project.store.corrections import (
     corrections_of,
+    newest_correction,
     read_correction,
     read_touched,
 )
 from diffseg.project.store.nouns import Case, Correction, State, StoredProposal
 from diffseg.project.store.project import Project
 from diffseg.project.store.proposals import (
+    measured,
     proposals_of,
     provenance_of,
     read_maps,
@@ -30,15 +32,18 @@ from diffseg.project.store.tables import label_table
 
 def has_mask(project: Project, case: Case) -> bool:
     """Whether there is a mask to export: a correction, or a proposal accepted."""
-    return case.versions > 0 or bool(_accepted(project, case))
+    if newest_correction(project, case.id) is not None:
+        return True
+    return bool(_accepted(project, case))
 
 
 def export_cases(project: Project, cases: Iterable[Case]) -> Iterator[ExportCase]:
     """Yield cases as the formats of `diffseg.project.exporting` take them.
 
-    The mask is the newest correction, or the newest proposal of a case whose review
-    is done. Maps are those of the proposal that went into it, where its labels are
-    the project's. What nobody looked at, is told as not reviewed.
+    The mask is the newest correction of the first reading, or the newest proposal of
+    a case whose review is done. Maps, and what the ensemble measured of each
+    structure, are those of the proposal that went into it, where its labels are the
+    project's. What nobody looked at, is told as not reviewed.
 
     Parameters
     ----------
@@ -58,7 +63,7 @@ def export_cases(project: Project, cases: Iterable[Case]) -> Iterator[ExportCase
 
 def _export_case(project: Project, case: Case, table: LabelTable | None) -> ExportCase:
     versions = {one.id: one for one in corrections_of(project, case.id)}
-    newest = max(versions.values(), key=lambda one: one.version, default=None)
+    newest = newest_correction(project, case.id)
     proposal = _proposal(project, case, newest, versions)
     if newest is not None:
         mask = read_correction(project, newest)
@@ -83,6 +88,7 @@ def _export_case(project: Project, case: Case, table: LabelTable | None) -> Expo
         probability=maps[0],
         uncertainty=maps[1],
         proposed=read_proposed(project, proposal) if proposal and fits else None,
+        structures=measured(proposal) if proposal and fits else (),
         reviewed=reviewed_voxels(project, case, newest),
         provenance=provenance_of(proposal) if proposal else None,
         maker=maker,

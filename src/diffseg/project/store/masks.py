@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffseg.errors import UserError
+from diffseg.project.store.nouns import Role
 from diffseg.project.store.sources import file_digest, plain_source
 from diffseg.volume import Grid, read_mask, write_mask
 
@@ -23,7 +24,7 @@ FOLDER = "masks"
 _ID = r"[0-9a-f]{16}"
 _MASK = re.compile(rf"masks/({_ID})/c-({_ID})(-touched)?\.nii\.gz")
 _REPORT = re.compile(rf"masks/({_ID})/p-({_ID})/report\.json")
-_TOLD = re.compile(rf"diffseg correction ({_ID}) after ({_ID}|none)")
+_TOLD = re.compile(rf"diffseg (correction|second reading) ({_ID}) after ({_ID}|none)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +96,31 @@ def write_labels(
     return Written(file, file_digest(path))
 
 
-def told_of(id: str, parent: str | None) -> str:
+def told_of(id: str, parent: str | None, role: Role = Role.FIRST) -> str:
     """What a correction's header says of it."""
-    return f"diffseg correction {id} after {parent or 'none'}"
+    what = "correction" if role is Role.FIRST else "second reading"
+    return f"diffseg {what} {id} after {parent or 'none'}"
 
 
 def parent_told(path: Path) -> str | None:
     """Parent of a correction, as its header has it; None without one."""
+    match = _told(path)
+    return match[3] if match and match[3] != "none" else None
+
+
+def role_told(path: Path) -> Role:
+    """Whose reading a correction is, as its header has it."""
+    match = _told(path)
+    second = match is not None and match[1] == "second reading"
+    return Role.SECOND if second else Role.FIRST
+
+
+def _told(path: Path) -> re.Match[str] | None:
     from diffseg.volume import Volume
 
     header = Volume.read(path).source.header
     said = bytes(header["descrip"]).decode("ascii", "replace").rstrip("\0")
-    match = _TOLD.match(said)
-    return match[2] if match and match[2] != "none" else None
+    return _TOLD.match(said)
 
 
 def read_labels(path: Path, sha256: str, grid: Grid) -> NDArray[np.uint8]:

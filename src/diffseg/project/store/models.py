@@ -96,6 +96,7 @@ def begin_run(
     settings: Mapping[str, Any],
     cases: Sequence[str],
     annotator: str,
+    id: str | None = None,
 ) -> TrainingRun:
     """Note that a training run begins.
 
@@ -107,9 +108,11 @@ def begin_run(
         JSON, the seed among it.
     cases : sequence of str
         Ids.
+    id : str, optional
+        What `new_run_id` gave, where files had to be named before.
     """
     row: dict[str, Any] = {
-        "id": uuid4().hex[:16],
+        "id": id or new_run_id(),
         **dict(zip(("model_id", "model_version", "model_sha256"), model, strict=True)),
         "state": "running",
         "settings": dict(settings),
@@ -131,10 +134,42 @@ def begin_run(
     return _run(row)
 
 
+def new_run_id() -> str:
+    """Make up the id of a training run."""
+    return uuid4().hex[:16]
+
+
+def resume_run(project: Project, id: str, *, annotator: str) -> TrainingRun:
+    """Note that a training run, which was broken off, goes on.
+
+    Raises
+    ------
+    UserError
+        There is no such run, or it was kept or refused.
+    """
+    again = ("running", "cancelled", "failed")
+    with project.write() as db:
+        now = project.now(db)
+        done = db.execute(
+            update(_TABLE)
+            .where(_TABLE.c.id == id, _TABLE.c.state.in_(again))
+            .values(state="running", result=None, ended=None)
+        )
+        if done.rowcount != 1:
+            raise UserError(f"no training run of id {id} was broken off")
+        row = db.execute(select(_TABLE).where(_TABLE.c.id == id)).mappings().one()
+        seed = row["settings"].get("seed")
+        note(db, now, annotator, "resume", subject=id, model=_model(row), seed=seed)
+    return _run(row)
+
+
 def end_run(
     project: Project, id: str, outcome: Outcome, result: Mapping[str, Any]
 ) -> TrainingRun:
     """Note how a training run ended.
+
+    The audit log takes the new version, its checksum and the gate's verdict, where the
+    result holds them as `model`, `sha256` and `verdict`.
 
     Raises
     ------
@@ -152,9 +187,24 @@ def end_run(
             raise UserError(f"no training run of id {id} is under way")
         rows = db.execute(select(_TABLE).where(_TABLE.c.id == id)).mappings()
         row = rows.one()
-        model = (row["model_id"], row["model_version"], row["model_sha256"])
-        note(db, now, row["annotator"], outcome, subject=id, model=model)
+        note(
+            db, now, row["annotator"], outcome, subject=id, model=_model(row),
+            seed=row["settings"].get("seed"), details=_told(result),
+        )  # fmt: skip
     return _run(row)
+
+
+def _model(row: Row) -> tuple[str, str, str]:
+    return row["model_id"], row["model_version"], row["model_sha256"]
+
+
+def _told(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What the audit log takes of a result; of the verdict, its sentence."""
+    told = {name: result[name] for name in ("model", "sha256") if name in result}
+    verdict = result.get("verdict")
+    if isinstance(verdict, Mapping) and "sentence" in verdict:
+        told["verdict"] = verdict["sentence"]
+    return told
 
 
 def training_runs(project: Project) -> tuple[TrainingRun, ...]:
@@ -167,7 +217,7 @@ def training_runs(project: Project) -> tuple[TrainingRun, ...]:
 def _run(row: Row) -> TrainingRun:
     return TrainingRun(
         id=row["id"],
-        model=(row["model_id"], row["model_version"], row["model_sha256"]),
+        model=_model(row),
         state=row["state"],
         settings=row["settings"],
         cases=tuple(row["cases"]),

@@ -96,7 +96,8 @@ class StoredProposal:
     Parameters
     ----------
     files : mapping of str to Path
-        ``mask``, ``probability``, ``uncertainty`` and ``report``; absolute.
+        ``mask``, ``probability``, ``uncertainty``, ``report`` and, unless it was
+        stored before there were any, ``slices``; absolute.
     """
 
     id: str
@@ -149,6 +150,9 @@ class Correction:
         Which voxels a person set, whatever stood there before.
     voxels : int
         That changed in all, against the parent, else the proposal, else nothing.
+    role : Role
+        Whose reading it is: versions of both are numbered together, and only the
+        first's are the case's mask.
     beside : bool
         Somebody else's version was saved since the parent: both are kept, and
         the newest is this one. Known where it is saved; False afterwards.
@@ -168,6 +172,7 @@ class Correction:
     annotator: str
     session: str | None
     at: datetime
+    role: Role = Role.FIRST
     beside: bool = False
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, insert, select, update
 
-from diffseg.domain import LabelTable, Proposal, Provenance
+from diffseg.domain import LabelTable, Proposal, Provenance, StructureReport
 from diffseg.errors import UserError
 from diffseg.project.store import schema
 from diffseg.project.store.auditing import note
@@ -23,6 +23,13 @@ from diffseg.project.store.models import know_model
 from diffseg.project.store.nouns import Case, Row, StoredProposal, moment
 from diffseg.project.store.project import Project
 from diffseg.project.store.sources import file_digest, plain_source
+from diffseg.project.store.summaries import (
+    SLICES,
+    Summary,
+    insert_summary,
+    summary_of_proposal,
+    write_slices,
+)
 from diffseg.volume import atomic_write_bytes, write_float, write_mask
 from diffseg.volume.quiet import nibabel
 
@@ -57,13 +64,15 @@ def add_proposal(
     id = uuid4().hex[:16]
     within = proposal_folder(case_id, id)
     row = {"id": id, "case_id": case_id, "annotator": annotator, **told_row(proposal)}
+    summary = summary_of_proposal(case_id, proposal)
     place, sound = project.folder / within, False
     try:
-        row["files"] = _write(place, within, case, proposal, row)
+        row["files"] = _write(place, within, case, proposal, row, summary)
         with project.write() as db:
             locked(db, case_id)
             row["at"] = project.now(db)
             insert_proposal(db, row)
+            insert_summary(db, id, summary)
             sound = True
     except BaseException:
         if not sound:  # otherwise the commit's outcome may be unknown
@@ -163,6 +172,26 @@ def provenance_of(proposal: StoredProposal) -> Provenance:
         raise UserError(f"{path} cannot be read; see diffseg project check") from err
 
 
+def measured(proposal: StoredProposal) -> tuple[StructureReport, ...]:
+    """What the ensemble measured of each structure, as the report has it.
+
+    Raises
+    ------
+    UserError
+        The report is missing or damaged.
+    """
+    path = proposal.files["report"]
+    known = {one.name for one in fields(StructureReport)}
+    try:
+        told = json.loads(path.read_bytes())["report"]["structures"]
+        return tuple(
+            StructureReport(**{name: one[name] for name in known & one.keys()})
+            for one in told
+        )
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise UserError(f"{path} cannot be read; see diffseg project check") from err
+
+
 def told_row(proposal: Proposal) -> dict[str, Any]:
     """What a proposal's row says of how it was made."""
     made = proposal.provenance
@@ -179,7 +208,12 @@ def told_row(proposal: Proposal) -> dict[str, Any]:
 
 
 def _write(
-    place: Path, within: str, case: Case, proposal: Proposal, row: Row
+    place: Path,
+    within: str,
+    case: Case,
+    proposal: Proposal,
+    row: Row,
+    summary: Summary,
 ) -> dict[str, Any]:
     """Write a proposal's files, the report last; their names and checksums."""
     grid, source = case.grid, plain_source(case.grid, "proposal")
@@ -188,7 +222,8 @@ def _write(
     maps = {"probability": proposal.probability, "uncertainty": proposal.uncertainty}
     for name, values in maps.items():
         write_float(place / f"{name}.nii.gz", values, grid, source, told)
-    names = {name: f"{name}.nii.gz" for name in ("mask", *maps)}
+    write_slices(place / SLICES, summary)
+    names = {name: f"{name}.nii.gz" for name in ("mask", *maps)} | {"slices": SLICES}
     files = {
         key: {"file": f"{within}/{name}", "sha256": file_digest(place / name)}
         for key, name in names.items()

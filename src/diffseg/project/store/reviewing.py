@@ -43,12 +43,15 @@ def set_review(
     """
     here = [_TABLE.c.case_id == case_id, _TABLE.c.role == role.value]
     with project.write() as db:
-        case = locked(db, case_id)
+        locked(db, case_id)
         before = db.execute(select(_TABLE).where(*here)).mappings().one_or_none()
         now = project.now(db)
-        newest = select(schema.corrections.c.id).where(
-            schema.corrections.c.case_id == case_id,
-            schema.corrections.c.version == case["versions"],
+        drawn = schema.corrections.c
+        newest = (
+            select(drawn.id)
+            .where(drawn.case_id == case_id, drawn.role == role.value)
+            .order_by(drawn.version.desc())
+            .limit(1)
         )
         row: dict[str, Any] = {
             "case_id": case_id,

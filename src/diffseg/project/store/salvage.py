@@ -52,7 +52,12 @@ def salvage(damaged: Path, db: Connection) -> dict[str, int]:
 
 def _readable(source: sqlite3.Connection, table: Table) -> Iterator[dict[str, Any]]:
     """Rows from both ends, up to the damage in the middle."""
-    names = ", ".join(f'"{column.name}"' for column in table.columns)
+    # An older schema lacks columns, whose defaults then hold.
+    there = {row["name"] for row in _columns(source, table)}
+    kept = [column.name for column in table.columns if column.name in there]
+    if not kept:
+        return
+    names = ", ".join(f'"{name}"' for name in kept)
     met: set[int] = set()
     for direction in ("ASC", "DESC"):
         query = f'SELECT rowid AS rowid_, {names} FROM "{table.name}" NOT INDEXED '
@@ -68,12 +73,19 @@ def _readable(source: sqlite3.Connection, table: Table) -> Iterator[dict[str, An
             continue
 
 
+def _columns(source: sqlite3.Connection, table: Table) -> list[sqlite3.Row]:
+    try:
+        return source.execute(f'PRAGMA table_info("{table.name}")').fetchall()
+    except sqlite3.Error:
+        return []
+
+
 def _put(db: Connection, table: Table, row: dict[str, Any]) -> bool:
     """Add a row, unless it is there already or points to nothing."""
     keys = [column.name for column in table.primary_key.columns]
     try:
         for column in table.columns:
-            if isinstance(column.type, JSON) and row[column.name] is not None:
+            if isinstance(column.type, JSON) and row.get(column.name) is not None:
                 row[column.name] = json.loads(row[column.name])
         same = [table.c[key] == row[key] for key in keys]
         there = db.execute(select(table).where(*same)).mappings().one_or_none()

@@ -13,6 +13,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -132,6 +133,15 @@ proposals = Table(
     Index(None, "case_id", "at"),
 )
 
+# Made from a proposal, and made again wherever it is missing.
+summaries = Table(
+    "summaries",
+    metadata,
+    Column("proposal", Text, ForeignKey("proposals.id"), primary_key=True),
+    Column("labels", Text, nullable=False),
+    Column("numbers", LargeBinary, nullable=False),
+)
+
 corrections = Table(
     "corrections",
     metadata,
@@ -149,6 +159,7 @@ corrections = Table(
     Column("annotator", Text, nullable=False),
     Column("session", Text),
     _moment("at"),
+    Column("role", Text, nullable=False, server_default="first"),
     UniqueConstraint("case_id", "version"),
 )
 

@@ -1,0 +1,72 @@
+"""The panels of one window, as the desk takes them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from napari_diffseg.views import (
+    CaseView,
+    CorrectView,
+    ExportView,
+    LabelsView,
+    ModelView,
+    Notices,
+    PresenceView,
+    ProjectView,
+    ProposeView,
+    RecoverView,
+    ResultView,
+    ReviewView,
+)
+
+
+class Views(Protocol):
+    """The panels of one window."""
+
+    @property
+    def project(self) -> ProjectView:
+        """Panel "Project"."""
+
+    @property
+    def presence(self) -> PresenceView:
+        """Labels by slice."""
+
+    @property
+    def case(self) -> CaseView:
+        """Panel "Case"."""
+
+    @property
+    def labels(self) -> LabelsView:
+        """Panel "What is in it"."""
+
+    @property
+    def model(self) -> ModelView:
+        """Panel "Model"."""
+
+    @property
+    def propose(self) -> ProposeView:
+        """Panel "Propose"."""
+
+    @property
+    def result(self) -> ResultView:
+        """Panel "Result"."""
+
+    @property
+    def review(self) -> ReviewView:
+        """Panel "Review"."""
+
+    @property
+    def correct(self) -> CorrectView:
+        """Panel "Correct"."""
+
+    @property
+    def export(self) -> ExportView:
+        """Panel "Export"."""
+
+    @property
+    def recover(self) -> RecoverView:
+        """The question after a crash."""
+
+    @property
+    def notices(self) -> Notices:
+        """One line for the user."""

@@ -1,0 +1,116 @@
+"""``diffseg project finetune``: a model learns from corrections, behind a gate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diffseg.cli.output import emit, follow
+from diffseg.cli.project_options import Annotator, Dir, Json, who
+from diffseg.errors import UserError
+
+if TYPE_CHECKING:
+    from diffseg_training.finetuning.job import Finetuned
+
+_PATIENT = r"^(sub-[A-Za-z0-9]+)"
+
+
+def finetune(
+    folder: Dir,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="ID[@VERSION]", help="The model to start from."),
+    ] = None,
+    cases: Annotated[
+        str | None,
+        typer.Option(metavar="CASE,...", help="To learn from; else all reviewed."),
+    ] = None,
+    hold_out: Annotated[
+        str | None,
+        typer.Option(metavar="CASE,...", help="To judge by; else drawn by the seed."),
+    ] = None,
+    replay: Annotated[
+        str | None, typer.Option(metavar="DATASET", help="Base data to mix in.")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE", help="Of the model, where its card names none here."
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Of training, instead of the recipe's steps.")
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(help="Dice that a held-out class may lose; else the recipe's."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override, as finetuning.rate=0.2; repeatable."),
+    ] = None,
+    patient: Annotated[
+        str, typer.Option(metavar="REGEX", help="Its group is the patient's name.")
+    ] = _PATIENT,
+    seed: Annotated[int, typer.Option(help="Every random number follows.")] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that was broken off.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    annotator: Annotator = None,
+    json: Json = False,
+) -> None:
+    """Fine-tune a model on a project's corrections, and keep it if it is no worse.
+
+    Only voxels that were reviewed are learnt from. Parent and child propose for the
+    held-out cases; the child becomes a version of the model, and is meant by its id
+    from then on, unless a class is worse than the tolerance.
+
+    Example: diffseg project finetune my-study --model hippocampus-mri --minutes 3
+    """
+    from diffseg_training.finetuning.job import FinetuneJob
+
+    if model is None and not resume:
+        raise UserError("name the model to start from", option="--model")
+    job = FinetuneJob(
+        project=str(folder),
+        model=model or "",
+        annotator=who(annotator),
+        cases=_names(cases),
+        hold_out=_names(hold_out),
+        replay=replay,
+        recipe=recipe,
+        minutes=minutes,
+        tolerance=tolerance,
+        settings=tuple(set_ or ()),
+        patient=patient,
+        seed=seed,
+        device=device,
+        resume=resume,
+    ).checked()
+    from diffseg_training.finetuning.run import iter_finetune
+
+    done = follow(iter_finetune(job))
+    emit(done.as_json(), json, lambda: _text(done))
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _text(done: Finetuned) -> str:
+    said = [
+        done.verdict["sentence"],
+        f"{done.parent} learnt from {len(done.learnt)} cases, {done.voxels} voxels: "
+        f"{done.steps} steps in {done.minutes:.1f} minutes",
+    ]
+    if done.outcome == "kept":
+        id = done.model.partition("@")[0]
+        said += [
+            f"{done.model} is added, and {id} means it now: {done.path}",
+            f"back to {done.parent}: diffseg models rollback {id}",
+        ]
+    else:
+        said.append(f"{done.parent} stays; what was refused lies in {done.path}")
+    return "\n".join(said)
