@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from napari.components import ViewerModel
+from numpy.typing import NDArray
 
 from diffseg.domain import Change
 from napari_diffseg.layers import making
@@ -95,6 +96,25 @@ class InHand(Intents):
         if stack is not None:
             with self._watch.quiet():
                 stack.drop("preview")
+
+    def show_compared(
+        self, case: Case, values: NDArray[np.uint8], words: str
+    ) -> None:
+        """Show another mask of a case as lines, in a layer that is never saved."""
+        with self._acting(case) as stack:
+            if stack is not None:
+                stack.drop("compared")
+                layer = making.other_mask(case, "compared", values)
+                layer.name = making.name_of(case.name, words)
+                layer.contour, layer.opacity = 1, 1.0
+                stack.put("compared", layer)
+
+    def end_compared(self, case_id: str) -> None:
+        """Take that away."""
+        stack = self._stacks.get(case_id)
+        if stack is not None:
+            with self._watch.quiet():
+                stack.drop("compared")
 
     def slice_axis(self, case: Case) -> int:
         """Axis of the source along which one leafs: 0 plane, 1 row, 2 column."""

@@ -17,7 +17,7 @@ from napari_diffseg.views import Shown
 
 ORDER = (
     *("image", "probability", "uncertainty", "mask"),
-    *("contours", "member", "proposing", "preview", "region"),
+    *("contours", "member", "proposing", "compared", "preview", "region"),
 )
 """Roles from the bottom up; channels lie with the image."""
 

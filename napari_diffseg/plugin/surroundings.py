@@ -216,6 +216,7 @@ class Surroundings(QObject):
             "previous_place": press("diffseg.review.previous"),
             "accept": press("diffseg.review.accept"),
             "lead": self._dock.review.lead_requested.emit,
+            "resample": press("diffseg.correct.resample"),
             "next_label": partial(self._turn_label, 1),
             "previous_label": partial(self._turn_label, -1),
             "hide": self._dock.correct.hide_toggled.emit,

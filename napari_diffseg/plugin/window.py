@@ -17,6 +17,7 @@ from diffseg.project.journal import Journal
 from diffseg.project.journals import Journals
 from napari_diffseg.jobs.runner import EngineLike, QtRunner
 from napari_diffseg.jobs.threads import Background, GuiThread, Later
+from napari_diffseg.jobs.works import Works
 from napari_diffseg.layers.canvas import NapariCanvas
 from napari_diffseg.plugin.surroundings import Surroundings
 from napari_diffseg.presenters.desk import Desk
@@ -60,6 +61,7 @@ class Window:
         self._writing = Background(self.gui, finish=True)
         # One after another, as a version follows from the one before.
         self._keeping = Background(self.gui, finish=True)
+        self._works = Works(self.gui)
         self._later = Later(self.dock)
         self.desk = Desk(
             self.dock,
@@ -69,6 +71,7 @@ class Window:
             background=self._background,
             writing=self._writing,
             keeping=self._keeping,
+            works=self._works,
             later=self._later,
             pause=self._later,
             in_gui=self.gui.call,
@@ -89,6 +92,7 @@ class Window:
         self.canvas.fall_silent()
         self._later.close()
         self.gui.close()
+        self._works.close()
         self._background.close()
         self._writing.close()
         self._keeping.close()

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from diffseg.domain import ModelCard, Region, Request
+from diffseg.domain import ModelCard, Proposal, Region, Request
 from diffseg.errors import UserError
 from diffseg.project.annotation import Change, proposed_change
+from napari_diffseg.presenters.kept import Kept
 from napari_diffseg.presenters.tables import labels_for, without_absent
 from napari_diffseg.presenters.words import extent_of, voxel_word
 from napari_diffseg.session import Case
@@ -42,11 +43,23 @@ class Settings:
 class Question:
     """A request, and the part of the mask that its answer may change.
 
-    `region` None stands for the whole mask.
+    `region` None stands for the whole mask. `kept` stays whatever comes, of a mask
+    that is drawn anew around strokes.
     """
 
     request: Request
     region: Region | None
+    kept: Kept | None = None
+
+    def answered_in(self, proposal: Proposal) -> Region | None:
+        """The part that a proposal says something new of; None for all of it."""
+        if self.kept is None or self.region is not None or not proposal.regions:
+            return self.region
+        return Region(*proposal.regions[0].box)
+
+
+Asking = Callable[[Case, ModelCard, Settings], Question]
+"""Puts what is asked of a model about a case into a request."""
 
 
 def question_for(
@@ -77,7 +90,6 @@ def question_for(
             f"model {card.id} does not read words: clear what to look for, or choose "
             "another model"
         )
-    kept = settings.members * int(np.prod(case.volume.shape)) <= MOST_KEPT_BYTES
     request = Request(
         case.volume,
         region=region,
@@ -86,9 +98,15 @@ def question_for(
         members=settings.members,
         steps=settings.steps,
         seed=settings.seed,
-        keep_members=kept and settings.members > 1,
+        keep_members=keeps_members(case, settings),
     )
     return Question(request, target)
+
+
+def keeps_members(case: Case, settings: Settings) -> bool:
+    """Whether each member's mask comes with the proposal."""
+    size = settings.members * int(np.prod(case.volume.shape))
+    return size <= MOST_KEPT_BYTES and settings.members > 1
 
 
 def scope_note(
@@ -130,7 +148,7 @@ class Answer:
     change : Change
         Wherever the mask differs from it.
     held : (N,) bool ndarray
-        Which of these voxels are a person's work.
+        Which of these voxels are a person's work, or stay anyhow.
     mask : (Z, Y, X) uint8 ndarray
         The proposal, read-only and its own; beyond the part that was asked for,
         the earlier one.
@@ -141,16 +159,24 @@ class Answer:
     mask: NDArray[np.uint8]
 
 
-def answer_for(case: Case, mask: NDArray[np.uint8], region: Region | None) -> Answer:
+def answer_for(case: Case, mask: NDArray[np.uint8], question: Question) -> Answer:
     """Compare a proposal with a case's mask; in any thread.
 
     Parameters
     ----------
     mask : (Z, Y, X) uint8 ndarray
         The proposal.
-    region : Region, optional
-        The part of the mask that may change; all of it without one.
+
+    Raises
+    ------
+    UserError
+        It is of another size.
     """
+    region, kept = question.region, question.kept
+    if mask.shape != case.volume.shape:
+        raise UserError(
+            "the proposal is of another size than the image; the mask is as it was"
+        )
     mask = without_absent(case, mask)
     change = proposed_change(case.annotation, mask, region, replace_touched=True)
     own = np.array(mask)
@@ -159,7 +185,8 @@ def answer_for(case: Case, mask: NDArray[np.uint8], region: Region | None) -> An
         own[...] = 0 if earlier is None else earlier
         own[region.slices] = part
     own.setflags(write=False)
-    return Answer(change, work_of_a_person(case, change), own)
+    held = work_of_a_person(case, change) if kept is None else kept.holds(case, change)
+    return Answer(change, held, own)
 
 
 def settled(answer: Answer, ask: Callable[[int], bool | None]) -> Change | None:

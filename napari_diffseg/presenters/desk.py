@@ -11,6 +11,7 @@ from napari_diffseg.presenters.correct import CorrectPresenter
 from napari_diffseg.presenters.export import ExportPresenter
 from napari_diffseg.presenters.labels import LabelsPresenter
 from napari_diffseg.presenters.lead import LeadPresenter
+from napari_diffseg.presenters.learning_desk import LearningDesk
 from napari_diffseg.presenters.model import DEVICES, ModelPresenter
 from napari_diffseg.presenters.opening import Opener
 from napari_diffseg.presenters.panels import Views
@@ -23,20 +24,23 @@ from napari_diffseg.presenters.ports import (
     at_once,
     directly,
     inline,
+    work_inline,
 )
 from napari_diffseg.presenters.presence import PresencePresenter
 from napari_diffseg.presenters.project import ProjectPresenter
 from napari_diffseg.presenters.project_cases import ProjectCases
 from napari_diffseg.presenters.propose import ProposePresenter
 from napari_diffseg.presenters.recover import RecoverPresenter
+from napari_diffseg.presenters.resample import ResamplePresenter
 from napari_diffseg.presenters.result import ResultPresenter
 from napari_diffseg.presenters.review import ReviewPresenter
 from napari_diffseg.presenters.saving import SavePresenter
+from napari_diffseg.presenters.second import SecondPresenter
 from napari_diffseg.presenters.seen import SeenPresenter
 from napari_diffseg.presenters.settings import SettingsPresenter
 from napari_diffseg.presenters.tools import ToolsPresenter
 from napari_diffseg.session import Session
-from napari_diffseg.views import Canvas, Runner
+from napari_diffseg.views import Canvas, Runner, Works
 
 ASK_AFTER_MS = 600
 """The window stands before it asks about what was left behind."""
@@ -62,6 +66,8 @@ class Desk:
         The same for exports, which are finished even when the window closes.
     keeping : Background, optional
         The same for what a project keeps, in order.
+    works : Works
+        Runs what takes minutes; here and now without one.
     later : Later
         Calls after a pause; at once without one.
     pause : Later, optional
@@ -86,6 +92,7 @@ class Desk:
         background: Background = inline,
         writing: Background | None = None,
         keeping: Background | None = None,
+        works: Works = work_inline,
         later: Later = at_once,
         pause: Later | None = None,
         in_gui: InGui = directly,
@@ -120,6 +127,9 @@ class Desk:
             now, views.correct, canvas, background,
             active=lambda: self.labels.active, chosen=views.labels.label_chosen,
         )  # fmt: skip
+        self.resample = ResamplePresenter(
+            now, views.resample, canvas, self.propose, models
+        )
         self.export = ExportPresenter(
             now, views.export, journal, say, writing or background, opener.let_go
         )
@@ -130,6 +140,10 @@ class Desk:
         self._add_cases(views, pause)
         views.propose.cancel_requested.connect(opener.give_up)
         self.model = ModelPresenter(now, views.model, runner, models, say, later)
+        self.learning = LearningDesk(
+            now, views, canvas, models, works, background, later, self.model,
+            self.cases, self.saving,
+        )  # fmt: skip
         self.model.start()
         later(ASK_AFTER_MS, self._ask)
         canvas.tell_images()  # those that were there before the panels
@@ -145,6 +159,7 @@ class Desk:
         self._closed = True
         self.opener.stop()
         self.cases.stop()
+        self.learning.stop()
         self.propose.cancel()
         for case in self.session.cases:
             self.saving.leave(case)
@@ -183,6 +198,10 @@ class Desk:
         self.lead = LeadPresenter(
             self.session, views.review, self._canvas, self.books, self.cases,
             views.notices,
+        )  # fmt: skip
+        self.second = SecondPresenter(
+            self.session, views.reading, self.books, views.notices, self.case.close,
+            self.cases.open,
         )  # fmt: skip
         self.opener.open_project = self.project.open
         self.saving.ahead = self.cases.ahead

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from napari_diffseg.views import (
+    CalibrationView,
     CaseView,
     CorrectView,
     ExportView,
@@ -14,9 +15,12 @@ from napari_diffseg.views import (
     PresenceView,
     ProjectView,
     ProposeView,
+    ReadingView,
     RecoverView,
+    ResampleView,
     ResultView,
     ReviewView,
+    TrainView,
 )
 
 
@@ -30,6 +34,18 @@ class Views(Protocol):
     @property
     def presence(self) -> PresenceView:
         """Labels by slice."""
+
+    @property
+    def reading(self) -> ReadingView:
+        """Both readings of the case at hand."""
+
+    @property
+    def calibration(self) -> CalibrationView:
+        """Part "Calibration" of panel "Model"."""
+
+    @property
+    def train(self) -> TrainView:
+        """Panel "Train"."""
 
     @property
     def case(self) -> CaseView:
@@ -58,6 +74,10 @@ class Views(Protocol):
     @property
     def correct(self) -> CorrectView:
         """Panel "Correct"."""
+
+    @property
+    def resample(self) -> ResampleView:
+        """Its part "Resample"."""
 
     @property
     def export(self) -> ExportView:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffseg.domain import ImageLabels, LabelTable, ModelCard
+from diffseg.engine.events import Advanced, Failed
 from diffseg.errors import DiffsegError
+from diffseg.progress import Work, run
 from diffseg.project.annotation import Annotation
 from diffseg.project.entries import Origin
 from diffseg.volume import Grid, Volume
+from napari_diffseg.views import Done
 
 Result = TypeVar("Result")
 
@@ -50,6 +53,22 @@ class ModelFolder(Protocol):
     def card(self) -> ModelCard:
         """Its card."""
 
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+
+
+class Branch(Protocol):
+    """A version in the tree of its model."""
+
+    @property
+    def model(self) -> Any:
+        """`ModelFolder`."""
+
+    @property
+    def depth(self) -> int:
+        """0 for one whose parent is not here."""
+
 
 class Catalogue(Protocol):
     """Which models there are."""
@@ -59,6 +78,18 @@ class Catalogue(Protocol):
 
     def find_model(self, name: str, /) -> ModelFolder:
         """The model of that name; `UserError` lists the known ones."""
+
+    def tree_of(self, models: Any, /) -> Sequence[Branch]:
+        """Versions, each after the one that it came from."""
+
+    def current_versions(self, models: Any, /) -> Mapping[str, str]:
+        """Version that each id means."""
+
+    def parent_of(self, model: Any, models: Any, /) -> Any:
+        """The version that a model came from, if it is among `models`."""
+
+    def roll_back(self, name: str, /) -> tuple[Any, Any]:
+        """Let an id mean the parent, or with ``@version`` that one; before, and now."""
 
 
 class JournalLeftover(Protocol):
@@ -211,6 +242,22 @@ def inline(
         failed(error)
     else:
         done(result)
+
+
+class Ended:
+    """A piece of work that is over, and cannot be cancelled any more."""
+
+    def cancel(self) -> None:
+        """Too late."""
+
+
+def work_inline(start: Callable[[], Work[Any]], listener: Callable[..., Any]) -> Ended:
+    """Do a piece of work here and now: the `Works` of scripts."""
+    try:
+        listener(Done(run(start(), lambda told: listener(Advanced(told)))))
+    except DiffsegError as error:
+        listener(Failed(str(error), error.exit_status))
+    return Ended()
 
 
 def at_once(_milliseconds: int, fn: Callable[[], Any]) -> None:

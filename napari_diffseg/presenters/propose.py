@@ -12,6 +12,7 @@ from diffseg.errors import DiffsegError, UserError
 from diffseg.progress import Progress
 from napari_diffseg.presenters.asking import (
     Answer,
+    Asking,
     Settings,
     answer_for,
     question_for,
@@ -86,18 +87,29 @@ class ProposePresenter:
     def run(self) -> None:
         """Propose for the current case, after what is waiting already."""
         case = self._session.current
-        if case is None:
-            self._notices.show("open an image first", "warning")
-            return
-        self._enqueue([case], batch=False)
+        self._enqueue([] if case is None else [case], batch=False)
 
     def run_all(self) -> None:
         """Propose for every open case, one after another."""
         cases = list(self._session.cases)
-        if not cases:
-            self._notices.show("open an image first", "warning")
-            return
         self._enqueue(cases, batch=len(cases) > 1)
+
+    def begin(self, ask: Asking) -> None:
+        """Ask something else of the current case, at once; no question on the way."""
+        case = self._session.current
+        if case is None or self._run is not None:
+            first = "open an image first" if case is None else "wait, or cancel"
+            self._notices.show(first, "warning")
+            return
+        try:
+            self._start(case, True, ask)
+        except Exception as error:
+            self._fail(case, error)
+
+    @property
+    def redraws(self) -> bool:
+        """Whether a mask is being drawn anew around strokes."""
+        return self._run is not None and self._run.question.kept is not None
 
     def cancel(self) -> None:
         """Stop at once, and ask for nothing that is still waiting."""
@@ -109,6 +121,9 @@ class ProposePresenter:
                 self._notices.show(f"{name}: cancelled, the mask is as it was")
 
     def _enqueue(self, cases: list[Case], batch: bool) -> None:
+        if not cases:
+            self._notices.show("open an image first", "warning")
+            return
         running = None if self._run is None else self._run.case
         new = self._queue.add([case for case in cases if case is not running], batch)
         if self._run is not None and new:
@@ -130,7 +145,7 @@ class ProposePresenter:
             self._end(run)
         self._notices.show(f"{case.name}: {told(error)}", "error")
 
-    def _start(self, case: Case, batch: bool) -> None:
+    def _start(self, case: Case, batch: bool, ask: Asking | None = None) -> None:
         card, settings = self._session.model, self._settings()
         if card is None or settings is None:
             raise UserError("choose a model first")
@@ -138,7 +153,8 @@ class ProposePresenter:
             raise UserError(case.locked)
         check_unchanged(case)
         self._fit(case, card)
-        question = question_for(case, card, settings, self._canvas)
+        ask = ask or partial(question_for, canvas=self._canvas)
+        question = ask(case, card, settings)
         run = Run(case, card, question, batch)
         self._run = run
         self._canvas.begin_preview(case)
@@ -177,18 +193,12 @@ class ProposePresenter:
 
         Once more where somebody draws meanwhile; at last while nobody can.
         """
-        case = run.case
-        if proposal.mask.shape != case.volume.shape:
-            self._give_up(
-                run,
-                "the proposal is of another size than the image; the mask is as it was",
-            )
-            return
-        edits = case.edits
+        case, edits = run.case, run.case.edits
 
         def find() -> Answer:
+            answer = answer_for(case, proposal.mask, run.question)
             self._canvas.prepare_proposal(case, proposal)
-            return answer_for(case, proposal.mask, run.question.region)
+            return answer
 
         def found(answer: Answer) -> None:
             if run is not self._run:
@@ -232,12 +242,12 @@ class ProposePresenter:
             canvas.apply(case, change)
         case.annotation.proposed = answer.mask
         case.proposal = proposal
-        case.proposed_in = run.question.region
+        case.proposed_in = run.question.answered_in(proposal)
         run.taken = True
         self._journal.note(case.id)
         self._session.change(case, "proposal")
         self._session.change(case, "mask")
-        self._notices.show(summary(case, proposal, len(change), kept))
+        self._notices.show(summary(run, proposal, len(change), kept))
         canvas.show_proposal(case, lambda: self._go_on(run))
 
     def _give_up(self, run: Run, why: str) -> None:

@@ -47,12 +47,14 @@ class Run:
         return Busy(self.case.id, message, fraction, left)
 
 
-def summary(case: Case, proposal: Proposal, changed: int, kept: int) -> str:
+def summary(run: Run, proposal: Proposal, changed: int, kept: int) -> str:
     """Say what came of it."""
+    case, redrawn = run.case, run.question.kept is not None
     model = proposal.provenance.model.get("id", "the model")
     word = voxel_word(proposal)
-    text = f"{case.name}: proposed by {model}, {counted(changed, word)} changed"
-    if kept:
+    verb = "drawn anew around your strokes" if redrawn else "proposed"
+    text = f"{case.name}: {verb} by {model}, {counted(changed, word)} changed"
+    if kept and not redrawn:
         are = "is" if kept == 1 else "are"
         text += f"; {counted(kept, word)} that you drew {are} kept"
     return text

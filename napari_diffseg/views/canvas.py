@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from diffseg.domain import Proposal, Region
 from diffseg.domain.preview import Preview
 from diffseg.project.annotation import Change
@@ -99,6 +102,12 @@ class Canvas(Protocol):
         """Show what a change would do, in a layer that is never saved."""
 
     def end_edit(self, case_id: str) -> None:
+        """Take that away."""
+
+    def show_compared(self, case: Case, values: NDArray[np.uint8], words: str) -> None:
+        """Show another mask of a case as lines, in a layer that is never saved."""
+
+    def end_compared(self, case_id: str) -> None:
         """Take that away."""
 
     def prepare_proposal(self, case: Case, proposal: Proposal) -> None:

@@ -11,6 +11,7 @@ from napari_diffseg.widgets.icons import IconButton
 from napari_diffseg.widgets.panel import Panel
 from napari_diffseg.widgets.parts import Line, button, enable, named, quietly, row
 from napari_diffseg.widgets.range_form import RangeForm
+from napari_diffseg.widgets.resample_form import ResampleForm
 from napari_diffseg.widgets.tools_form import ToolsForm
 
 _TOOLS: tuple[tuple[Tool, str], ...] = (
@@ -48,6 +49,7 @@ class CorrectPanel(Panel):
         self._brush = BrushForm("diffseg.correct")
         self._range = RangeForm(self.handle("threshold"))
         self._edits = ToolsForm("diffseg.correct")
+        self.resample = ResampleForm("diffseg.correct")
         self._ball = named(QCheckBox("3D brush"), self.handle("brush_3d"), _BALL)
         self._undo = IconButton(self.handle("undo"), "undo", _UNDO)
         self._redo = IconButton(self.handle("redo"), "redo", _REDO)
@@ -68,7 +70,7 @@ class CorrectPanel(Panel):
         tools.setSpacing(4)
         self.add(tools, self._brush, self._range)
         self.add(row(self._ball, 1, self._hide, self._undo, self._redo))
-        self.add(self._why, self._edits, self._saved)
+        self.add(self._why, self._edits, self.resample, self._saved)
         self._wire()
         self.set_enabled(False, "Open an image first.")
 

@@ -31,6 +31,7 @@ from napari_diffseg.widgets.result_panel import ResultPanel
 from napari_diffseg.widgets.review_panel import ReviewPanel
 from napari_diffseg.widgets.style import sheet
 from napari_diffseg.widgets.tone import Tone
+from napari_diffseg.widgets.train_panel import TrainPanel
 
 _WIDTH, _LEAST_WIDTH = 360, 320
 _FOOTER = "Not a medical device."
@@ -58,11 +59,15 @@ class Dock(QWidget):
         self.case = CasePanel()
         self.labels = LabelsPanel()
         self.presence = self.labels.presence
+        self.reading = self.project.reading
         self.model = ModelPanel()
+        self.calibration = self.model.calibration
         self.propose = ProposePanel()
         self.result = ResultPanel()
         self.review = ReviewPanel()
         self.correct = CorrectPanel()
+        self.resample = self.correct.resample
+        self.train = TrainPanel()
         self.export = ExportPanel()
         self.recover = Recover(self)
         self._strip = NoticeStrip()
@@ -96,6 +101,7 @@ class Dock(QWidget):
             self.result,
             self.review,
             self.correct,
+            self.train,
             self.export,
         )
 

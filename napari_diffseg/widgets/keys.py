@@ -86,6 +86,13 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("A", "accept", "Accept the place at hand", REVIEW, "diffseg.review.accept"),
     Key("T", "lead", "Take me to what deserves a look", REVIEW, "diffseg.review.lead"),
+    Key(
+        "Shift-G",
+        "resample",
+        "Go on: draw anew around my strokes",
+        CORRECT,
+        "diffseg.correct.resample",
+    ),
     Key("W", "next_label", "Paint with the next label", CORRECT),
     Key("Q", "previous_label", "Paint with the previous label", CORRECT),
     Key("H", "hide", "Hide the mask", VIEW, "diffseg.correct.hide", held=True),

@@ -12,6 +12,7 @@ from diffseg.domain import ModelCard
 from diffseg.engine.events import Machine
 from napari_diffseg.views import ModelChoice
 from napari_diffseg.widgets.brief import Choice
+from napari_diffseg.widgets.calibration_form import CalibrationForm
 from napari_diffseg.widgets.card_dialog import CardDialog
 from napari_diffseg.widgets.panel import Panel
 from napari_diffseg.widgets.parts import (
@@ -65,7 +66,8 @@ class ModelPanel(Panel):
         self.add(row(self._models, self._open), self._licence)
         runs_on = key("Runs on")
         runs_on.setBuddy(self._device)
-        self.add(row(runs_on, self._device), self._banner)
+        self.calibration = CalibrationForm("diffseg.calibration")
+        self.add(row(runs_on, self._device), self._banner, self.calibration)
         self._models.activated.connect(
             lambda index: self.model_chosen.emit(self._models.itemData(index))
         )

@@ -26,6 +26,7 @@ from napari_diffseg.widgets.parts import (
     row,
 )
 from napari_diffseg.widgets.questions import taken_question
+from napari_diffseg.widgets.reading_form import ReadingForm
 from napari_diffseg.widgets.segmented import Choice, Segmented
 from napari_diffseg.widgets.tone import mark
 
@@ -144,12 +145,14 @@ class ProjectPanel(Panel):
         for made in (self._previous, self._next, self._save):
             made.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._said = Line("", handle=self.handle("saved"))
+        self.reading = ReadingForm("diffseg.project")
         self._case = box(
             "",
             self._name,
             self._states,
             row(self._previous, self._save, self._next),
             self._said,
+            self.reading,
             spacing=UNIT * 3 // 4,
         )
 

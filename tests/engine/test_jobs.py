@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from diffseg.domain import Preview, Request
+from diffseg.domain import Preview, Request, Resampling, Strokes
 from diffseg.engine import Advanced, Failed, Finished, Job, Stopped
 from diffseg.errors import UserError
 from diffseg.volume import Volume
@@ -106,6 +106,25 @@ def test_a_mask_to_refine_comes_across(engine, world, ear):
     expected = job.request.volume.data[0] * mask
     np.testing.assert_array_equal(done.proposal.probability[0], expected)
     assert job.request.initial_mask is mask
+
+
+def test_strokes_and_how_they_are_kept_come_across(engine, world, new_ear):
+    mask, dense = np.ones((4, 5, 6), np.uint8), np.zeros((4, 5, 6), np.uint8)
+    dense[1, 2, 3], dense[2, 2, 2:4] = 1, 255
+    given = {"initial_mask": mask, "noise_level": 0.3}
+    how = Resampling(way="projection", gain=2.5)
+    job = world.job(strokes=Strokes.of(dense), resampling=how, **given)
+    done = ask(engine, job, new_ear())
+    assert isinstance(done, Finished), done
+    found, voxels = done.proposal.probability[0], job.request.volume.data[0]
+    np.testing.assert_array_equal(found[dense == 0], voxels[dense == 0])
+    assert found[1, 2, 3] == 1
+    assert found[2, 2, 2:4].tolist() == [-1, -1]
+    assert "level 0.3 projection 2.5" in done.proposal.warnings
+    none = world.job(strokes=Strokes.of(dense * 0), **given)
+    done = ask(engine, none, new_ear())
+    np.testing.assert_array_equal(done.proposal.probability[0], voxels)
+    assert "level 0.3 regression 4.0" in done.proposal.warnings
 
 
 def test_a_volume_with_a_file_is_read_by_the_worker(engine, world, ear, tmp_path):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffseg.domain import Region, Request
+from diffseg.domain import Preview, Region, Request, Strokes
 from diffseg.engine import Advanced, Engine, Failed, Finished, Job
 from diffseg.engine.events import Planned
 from diffseg.models import list_models
@@ -119,6 +119,31 @@ def test_what_does_not_fit_is_refused_in_one_line(
     assert isinstance(failed, Failed), failed
     assert why in failed.message
     assert "\n" not in failed.message
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_was_drawn_stays_in_every_member(
+    toys: Engine, ear: Any, method: str
+) -> None:
+    dense = np.zeros((1, 20, 28), np.uint8)
+    dense[0, 4:9, 5:12], dense[0, 12, 8:20] = 1, 255
+    mask = np.zeros_like(dense)
+    mask[0, 10:16, 6:22] = 1
+    given = {"strokes": Strokes.of(dense), "initial_mask": mask, "noise_level": 0.6}
+    toys.propose(job(method, keep_members=True, **given), ear)
+    done = ear.last()
+    if method in ("latent", "feedforward"):
+        assert isinstance(done, Failed), done
+        assert "choose a diffusion model of masks" in done.message
+        return
+    assert isinstance(done, Finished), done
+    for one in (done.proposal.mask, *done.proposal.members):
+        assert (one[dense == 1] == 1).all()
+        assert (one[dense == 255] == 0).all()
+    told = [one.progress for one in ear.events if isinstance(one, Advanced)]
+    previews = [one for one in told if isinstance(one, Preview)]
+    assert previews
+    assert (previews[-1].mask[dense == 1] == 1).all()
 
 
 def test_grey_for_colour_is_told(toys: Engine, ear: Any) -> None:

@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
     QScrollBar,
     QTableView,
     QTextBrowser,
+    QTreeWidget,
     QWidget,
 )
 
@@ -36,6 +37,7 @@ from diffseg.resources import resource
 from napari_diffseg.plugin.window import assemble, dock_into
 from napari_diffseg.views import Leftover
 from napari_diffseg.widgets.card_dialog import CardDialog
+from napari_diffseg.widgets.curve_plot import Plot
 from napari_diffseg.widgets.dock import Dock
 from napari_diffseg.widgets.keys import KEYS, NAPARI_KEYS
 from napari_diffseg.widgets.keys_page import KeysPage
@@ -72,9 +74,10 @@ KINDS: tuple[tuple[Any, str], ...] = (
     (QAbstractSlider, "slider"),
     (QListWidget, "list"),
     (QTableView, "table"),
+    (QTreeWidget, "tree"),
     (QTextBrowser, "page"),
     (QProgressBar, "progress"),
-    (Strip | LabelLanes, "plot"),
+    (Strip | LabelLanes | Plot, "plot"),
     (QLabel, "text"),
     (QMenu, "menu"),
     (QScrollArea, "scroll area"),
@@ -88,7 +91,9 @@ CONTROLS = (
     QAbstractSlider,
     QListWidget,
     QTableView,
+    QTreeWidget,
     LabelLanes,
+    Plot,
     Strip,
 )
 MUST = [
@@ -127,6 +132,17 @@ MUST = [
     "correct.margin",
     "correct.copy",
     "correct.combine",
+    "train.run",
+    "train.cancel",
+    "train.rollback",
+    "train.cases",
+    "train.tolerance",
+    "train.minutes",
+    "train.verdict",
+    "train.versions",
+    "calibration.run",
+    "project.second",
+    "project.comment",
     "export.format",
     "export.path",
     "export.run",
@@ -222,7 +238,9 @@ def test_every_control_has_a_handle(dock: Dock) -> None:
         if isinstance(thing, CONTROLS)
         and not isinstance(thing, QScrollBar)
         # What Qt puts into a field or a table is a part of it.
-        and not isinstance(thing.parent(), QAbstractSpinBox | QComboBox | QTableView)
+        and not isinstance(
+            thing.parent(), QAbstractSpinBox | QComboBox | QTableView | QTreeWidget
+        )
         and not thing.objectName().startswith("diffseg.")
     ]
     assert not nameless

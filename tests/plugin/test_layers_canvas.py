@@ -789,3 +789,20 @@ def test_metadata_can_be_written_by_anybody(opened, tmp_path: Path):
     opened.canvas.show_proposal(case)
     for layer in opened.viewer.layers:
         json.dumps(layer.metadata)
+
+
+def test_another_mask_lies_as_lines_over_the_one_in_hand(opened):
+    case = case_of()
+    opened.canvas.show_case(case)
+    values = np.zeros(case.volume.shape, np.uint8)
+    values[1, 2:4, 2:4] = 1
+    opened.canvas.show_compared(case, values, "model after")
+    assert opened.names()[-1] == "case01 [model after]"
+    layer = opened.viewer.layers[-1]
+    assert (layer.contour, layer.visible, layer.editable) == (1, True, False)
+    assert np.array_equal(case.display.native_view(np.asarray(layer.data)), values)
+    opened.canvas.show_compared(case, values, "model before")
+    assert opened.names()[-1] == "case01 [model before]"
+    assert len(opened.viewer.layers) == 3
+    opened.canvas.end_compared(case.id)
+    assert opened.names() == ["case01", "case01 [mask]"]

@@ -23,12 +23,12 @@ from diffseg.domain import (
     Sampling,
     StructureReport,
 )
-from diffseg.engine.events import Job
+from diffseg.engine.events import Job, Stopped
 from diffseg.errors import UserError
 from diffseg.volume import Affine, Volume, write_mask
 from napari_diffseg import views as protocols
 from napari_diffseg.presenters.desk import Desk
-from napari_diffseg.presenters.ports import JournalPort
+from napari_diffseg.presenters.ports import JournalPort, work_inline
 from napari_diffseg.session import Case
 
 SHAPE = (6, 8, 10)
@@ -155,6 +155,10 @@ PANELS = {
     "result": protocols.ResultView,
     "review": protocols.ReviewView,
     "correct": protocols.CorrectView,
+    "resample": protocols.ResampleView,
+    "reading": protocols.ReadingView,
+    "calibration": protocols.CalibrationView,
+    "train": protocols.TrainView,
     "export": protocols.ExportView,
     "recover": protocols.RecoverView,
     "notices": protocols.Notices,
@@ -166,9 +170,12 @@ class Catalogue:
 
     def __init__(self, *cards: ModelCard) -> None:
         self.models = [
-            SimpleNamespace(name=f"{card.id}@{card.version}", card=card)
+            SimpleNamespace(
+                name=f"{card.id}@{card.version}", card=card, path=Path("nowhere")
+            )
             for card in cards
         ]
+        self.current: dict[str, str] = {}
 
     def list_models(self) -> Sequence[Any]:
         return self.models
@@ -178,6 +185,57 @@ class Catalogue:
             if name in (model.name, model.card.id):
                 return model
         raise UserError(f"model {name!r} is not known")
+
+    def current_versions(self, models: Any) -> dict[str, str]:
+        return {one.card.id: one.card.version for one in models} | self.current
+
+    def parent_of(self, model: Any, models: Any) -> Any:
+        wanted = (model.card.parent or "").partition("#")[0]
+        return next((one for one in models if one.name == wanted), None)
+
+    def tree_of(self, models: Any) -> list[Any]:
+        def depth(one: Any) -> int:
+            parent = self.parent_of(one, models)
+            return 0 if parent is None else 1 + depth(parent)
+
+        return [SimpleNamespace(model=one, depth=depth(one)) for one in models]
+
+    def roll_back(self, name: str) -> tuple[Any, Any]:
+        id, _, version = name.partition("@")
+        versions = [one for one in self.models if one.card.id == id]
+        meant = self.current_versions(versions)[id]
+        now = next(one for one in versions if one.card.version == meant)
+        wanted = self.find_model(name) if version else self.parent_of(now, versions)
+        if wanted is None:
+            raise UserError(f"model {now.name} came from no other version")
+        self.current[id] = wanted.card.version
+        return now, wanted
+
+
+class FakeWorks:
+    """Pieces of work that go on, and end, when the test says so."""
+
+    def __init__(self) -> None:
+        self.pieces: list[SimpleNamespace] = []
+
+    def __call__(self, start: Callable[[], Any], listener: Callable[[Any], Any]) -> Any:
+        piece = SimpleNamespace(start=start, tell=listener, cancelled=False)
+
+        def cancel() -> None:
+            if not piece.cancelled:
+                piece.cancelled = True
+                listener(Stopped())
+
+        piece.cancel = cancel
+        self.pieces.append(piece)
+        return piece
+
+    def finish(self, result: Any, piece: int = -1) -> None:
+        self.pieces[piece].tell(protocols.Done(result))
+
+    def do(self, piece: int = -1) -> None:
+        """Carry a piece out here, from begin to end."""
+        work_inline(self.pieces[piece].start, self.pieces[piece].tell)
 
 
 class Window:
@@ -199,6 +257,7 @@ class Window:
         self.journal = journal or self.fake_journal()
         self.background = Waiting()
         self.later = Waiting()
+        self.works = FakeWorks()
         self.desk = Desk(
             self.views,
             self.canvas,
@@ -206,6 +265,7 @@ class Window:
             self.journal,
             catalogue=catalogue,
             background=self.background,
+            works=self.works,
             later=self.later,
         )
         self.session = self.desk.session

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from diffseg.cli.output import emit, follow
+from diffseg.cli.propose_kept import Initial, Kept, NoiseLevel, Touched
 from diffseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Order:
     series: str | None = None
     keep_members: bool = False
     overwrite: bool = False
+    kept: Kept = field(default_factory=Kept)
 
 
 Images = Annotated[
@@ -93,6 +95,9 @@ def propose(
     frame: Frame = None,
     series: Series = None,
     keep_members: KeepMembers = False,
+    initial: Initial = None,
+    touched: Touched = None,
+    noise_level: NoiseLevel = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -106,6 +111,7 @@ def propose(
         images=images, out=out, labels=labels, text=text, members=members,
         steps=steps, seed=seed, roi=roi, frame=frame, series=series,
         keep_members=keep_members, overwrite=overwrite,
+        kept=Kept(initial, touched, noise_level),
     )  # fmt: skip
     requests = checked_requests(order, find_model(model).card)
     stems = [request.volume.name for request in requests]
@@ -128,6 +134,7 @@ def checked_requests(order: Order, card: ModelCard) -> list[Request]:
     known = ImageLabels.parse(order.labels).checked(card.labels)
     region = Region.parse(order.roi) if order.roi is not None else None
     _check_numbers(order)
+    order.kept.check(len(order.images))
     requests = [_request(order, image, known, region, card) for image in order.images]
     sources = [request.volume.source for request in requests]
     _check_stems(order.images, [source.stem for source in sources])
@@ -181,7 +188,7 @@ def _request(
     )  # fmt: skip
     check_request(card, request)
     if len(order.images) == 1:
-        return request
+        return replace(request, **order.kept.fields(request.volume, card.labels))
     # Of several images none is kept: a copy leaves the voxels behind, and they are
     # read again when their turn comes.
     return replace(request, volume=copy(request.volume))

@@ -75,7 +75,7 @@ class Resampling:
         A value is out of its range.
     """
 
-    way: Way = "weighted_projection"
+    way: Way = "regression"
     reach_mm: float = 2.0
     contrast: float = 3.0
     strength: float = 2.0

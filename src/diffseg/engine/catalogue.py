@@ -1,5 +1,21 @@
-"""Which models there are; loads without torch."""
+"""Which models there are, and how their versions hang together; loads without torch."""
 
-from diffseg.models import ModelFolder, find_model, list_models
+from diffseg.models import (
+    ModelFolder,
+    current_versions,
+    find_model,
+    list_models,
+    parent_of,
+    roll_back,
+    tree_of,
+)
 
-__all__ = ["ModelFolder", "find_model", "list_models"]
+__all__ = [
+    "ModelFolder",
+    "current_versions",
+    "find_model",
+    "list_models",
+    "parent_of",
+    "roll_back",
+    "tree_of",
+]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from diffseg.domain import Preview, Proposal, Region, Request
+from diffseg.domain import Preview, Proposal, Region, Request, Strokes
 from diffseg.engine.events import Failed
 from diffseg.engine.exchange import Address, Array, Exchange, Stored
 from diffseg.errors import DiffsegError
@@ -21,7 +21,8 @@ from diffseg.volume import Volume
 Task = Literal["propose", "plan", "warm"]
 VOXELS = "voxels"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(@[A-Za-z0-9._+-]+)?")
-_OPTIONAL = ("initial_mask",)  # strokes are sparse and travel with the request
+_OPTIONAL = ("initial_mask",)
+_DRAWN = ("stroke_voxels", "stroke_classes")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -106,6 +107,10 @@ def split_request(request: Request) -> tuple[Request, dict[str, Array]]:
         if getattr(request, name) is not None:
             arrays[name] = getattr(request, name)
     bare: dict[str, Any] = dict.fromkeys(_OPTIONAL)
+    drawn = request.strokes
+    if drawn is not None and len(drawn):  # of reviewed slices they are many
+        arrays |= zip(_DRAWN, (drawn.voxels, drawn.classes), strict=True)
+        bare["strokes"] = None
     return replace(request, volume=volume, **bare), arrays
 
 
@@ -120,7 +125,10 @@ def joined_request(request: Request, arrays: Mapping[str, Array | Stored]) -> Re
     if VOXELS in opened:
         voxels = opened.pop(VOXELS)
         volume = Volume(lambda: voxels, volume.grid, volume.source, volume.warnings)
+    drawn = [opened.pop(name) for name in _DRAWN if name in opened]
     given: dict[str, Any] = {"volume": volume, **opened}
+    if drawn:
+        given["strokes"] = Strokes(volume.shape, *drawn)
     return replace(request, **given)
 
 

@@ -165,6 +165,43 @@ class Advised:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreed:
+    """How far two readings agree on one structure; `hd95_mm` None where undefined."""
+
+    name: str
+    dice: float
+    hd95_mm: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """How the readings of a case stand, as one annotator may know of them.
+
+    Parameters
+    ----------
+    second : bool
+        Whether this annotator's reading is the second.
+    comment : str
+        Of this annotator's reading.
+    closed : str
+        Why the comment may not be changed by this annotator; "" where it may.
+    refused : str
+        Why this annotator may not begin a second reading; "" where they may.
+    readers : tuple of str
+        Who read it first, and second where one was begun.
+    agreed : tuple of Agreed
+        By structure, once both readings are done.
+    """
+
+    second: bool = False
+    comment: str = ""
+    closed: str = ""
+    refused: str = ""
+    readers: tuple[str, ...] = ()
+    agreed: tuple[Agreed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectFacts:
     """An open project in words and numbers."""
 

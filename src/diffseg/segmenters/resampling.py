@@ -13,17 +13,20 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from diffseg.diffusion import schedule_of
+from diffseg.diffusion.constrained import share_at
 from diffseg.domain import ModelCard, Proposal, Provenance, Request
 from diffseg.domain.resampling import LEVEL
 from diffseg.domain.strokes import in_classes
-from diffseg.ensemble import Accumulator, EnsembleSummary, agreed, forbid
+from diffseg.ensemble import EnsembleSummary
+from diffseg.ensemble.calibration import Calibration
 from diffseg.errors import DiffsegError, UserError
 from diffseg.progress import Progress, Work
+from diffseg.segmenters.calibrating import calibration_warnings, card_calibration
 from diffseg.segmenters.checks import absent_classes, check_request, missed_labels
 from diffseg.segmenters.clock import Clock
-from diffseg.segmenters.composing import common, cut
+from diffseg.segmenters.composing import common
 from diffseg.segmenters.constraint import (
     Codes,
     Constraint,
@@ -35,13 +38,16 @@ from diffseg.segmenters.constraint_members import HeldEnsemble
 from diffseg.segmenters.drawing import Ensemble
 from diffseg.segmenters.intensity import Floats
 from diffseg.segmenters.pipeline import Host, seed_of
-from diffseg.segmenters.preparation import prepare, restore
+from diffseg.segmenters.preparation import prepare
 from diffseg.segmenters.resampling_answer import Resampled, laid
+from diffseg.segmenters.resampling_gathering import HeldGathering, Wanted
 from diffseg.segmenters.resampling_place import Patch, patch_of
 from diffseg.segmenters.source import MEMORY, MemberSource, Slab, Step
 
 USED = frozenset({"region", "labels", "strokes", "initial_mask", "noise_level"})
 """What a request may carry to be resampled, whatever its model proposes from."""
+REFINE = "refine_log_snr"
+"""Among a card's metrics: what its fingerprint recommends for refining a mask."""
 
 
 class Drawing(Protocol):
@@ -74,6 +80,7 @@ class _Plan:
     members: int
     steps: int
     absent: tuple[int, ...]
+    calibration: Calibration | None
 
 
 def iter_resample(segmenter: Drawing, request: Request) -> Work[Proposal]:
@@ -85,14 +92,15 @@ def iter_resample(segmenter: Drawing, request: Request) -> Work[Proposal]:
         A diffusion model over masks, whatever it predicts.
     request : Request
         `strokes` are kept. `initial_mask` is what the rest starts from, noised to
-        `noise_level`, `LEVEL` without it; without a mask it starts from
-        noise alone.
+        `noise_level`, without it to `level_of` the model; without a mask it starts
+        from noise alone.
 
     Yields
     ------
     Progress
-        Stages ``prepare``, ``sample`` and ``memory``. Closing the generator cancels,
-        between any two evaluations of the network.
+        Stages ``prepare``, ``sample`` and ``memory``, and among them
+        `diffseg.domain.preview.Preview`. Closing the generator cancels, between any
+        two evaluations of the network.
 
     Returns
     -------
@@ -150,11 +158,27 @@ def _plan(card: ModelCard, request: Request) -> _Plan:
         raise UserError(
             "noise_level is given, but no initial_mask that could be noised to it"
         )
-    level = request.noise_level or (1.0 if base is None else LEVEL)
+    level = request.noise_level or (1.0 if base is None else level_of(card))
     classes = None if base is None else in_classes(base, card.labels)
     members = request.members or card.sampling.members
     steps = request.steps or card.sampling.steps
-    return _Plan(card, request, patch, classes, level, members, steps, absent)
+    calibration = card_calibration(card)
+    return _Plan(
+        card, request, patch, classes, level, members, steps, absent, calibration
+    )
+
+
+def level_of(card: ModelCard) -> float:
+    """The noise level that a mask of this model is refined at, where nobody says.
+
+    What its fingerprint recommends, where the card has it (`refine_log_snr` among its
+    metrics, of a mask in [0, 1]); else `LEVEL`.
+    """
+    log_snr = card.metrics.get(REFINE)
+    if not isinstance(log_snr, int | float):
+        return LEVEL
+    schedule = schedule_of(card.sampling)
+    return share_at(schedule, float(log_snr), card.sampling.mask_range)
 
 
 def _source(segmenter: Drawing, plan: _Plan, image: Floats) -> HeldEnsemble:
@@ -196,7 +220,9 @@ def _sampled(
     request, patch, part = plan.request, plan.patch, plan.patch.part
     assert request.strokes is not None
     kept = request.strokes.dense()[part.region.slices]
-    accumulator = Accumulator(len(plan.card.labels) + 1, part.region.shape)
+    here = HeldGathering(
+        Wanted(plan.card, part, patch.place.region, kept, plan.absent, plan.calibration)
+    )
     drawn = source(
         image,
         members=plan.members,
@@ -211,52 +237,39 @@ def _sampled(
                 if piece is _END:
                     break
                 if isinstance(piece, Slab):
-                    member = restore(piece.probability, part)
-                    accumulator.add(_kept(forbid(member, plan.absent), kept))
+                    here.add(piece)
             if isinstance(piece, Progress) and piece.stage == MEMORY:
                 warnings.append(piece.message)
                 yield piece
                 continue
             told = piece.told(plan.members, len(patch.planes)) if isinstance(
                 piece, Step) else ""  # fmt: skip
-            done = accumulator.members
-            yield Progress("sample", done, plan.members, patch.place.name, detail=told)
+            name = patch.place.name
+            progress = Progress("sample", here.members, plan.members, name, detail=told)
+            yield progress
+            if isinstance(piece, Slab) and here.due:
+                yield here.preview(progress)
     finally:
         close = getattr(drawn, "close", None)
         if close is not None:
             close()
-    if accumulator.members != plan.members:
+    if here.members != plan.members:
         raise DiffsegError(
-            f"method {plan.card.method} drew {accumulator.members} members instead of "
+            f"method {plan.card.method} drew {here.members} members instead of "
             f"{plan.members}"
         )
-    axis = part.turn.axes[0] if plan.card.preparation.dims == 2 else None
-    summary = agreed(accumulator.summary(), plan.card.sampling.consensus, axis)
-    probability = _kept(summary.probability, kept)
-    classes = np.where(kept == 0, summary.classes, probability.argmax(0)).astype(
-        np.uint8
-    )
-    summary = replace(summary, probability=probability, classes=classes)
-    return cut(summary, part.region, common(part.region, patch.place.region))
+    with clock.stage("sample"):
+        return here.summary()
 
 
 _END = object()
-
-
-def _kept(probability: Floats, kept: Codes) -> NDArray[np.float32]:
-    """Probabilities with what was drawn and erased as it is, exactly."""
-    sure = kept > 0
-    result = probability.copy()
-    result[:, sure] = 0
-    classes = np.where(kept == 255, 0, kept)[sure]
-    result[(classes, *np.nonzero(sure))] = 1
-    return result
 
 
 def _proposal(
     plan: _Plan, summary: EnsembleSummary, warnings: Sequence[str], host: Host
 ) -> Proposal:
     request, card, patch = plan.request, plan.card, plan.patch
+    calibration = plan.calibration
     region = common(patch.part.region, patch.place.region)
     resampled = Resampled(summary, region, plan.base, card.labels)
     model = {
@@ -264,7 +277,7 @@ def _proposal(
         "version": card.version,
         "sha256": card.sha256,
         "licence": card.licence,
-        "calibration": card.calibration,
+        "calibration": None if calibration is None else calibration.brief(),
     }
     provenance = Provenance(
         model, request.seed, plan.members, plan.steps, host.device, host.threads, {}
@@ -273,4 +286,5 @@ def _proposal(
     missed = missed_labels(
         request, {one.name: one.voxels for one in proposal.structures}
     )
-    return replace(proposal, warnings=(*dict.fromkeys(warnings), *missed))
+    doubted = calibration_warnings(calibration, plan.members, plan.steps)
+    return replace(proposal, warnings=(*dict.fromkeys(warnings), *missed, *doubted))

@@ -101,7 +101,16 @@ def proposal(fake, request, word):
     voxels += 0  # what a method may do to its input
     if request.initial_mask is not None:
         voxels = voxels * request.initial_mask
+    if request.strokes is not None:
+        told = request.strokes.dense().astype(
+            np.int16
+        )  # 255 where something was erased
+        voxels = np.where(told == 0, voxels, np.where(told == 255, -1, told))
     table = fake.card.labels
+    how = []
+    if request.noise_level is not None:
+        way = request.resampling
+        how = [f"level {request.noise_level} {way.way} {way.gain}"]
     seen = [
         name for name in ("PySide6", "PyQt6", "napari", "qtpy") if name in sys.modules
     ]
@@ -116,5 +125,5 @@ def proposal(fake, request, word):
         provenance=Provenance(
             model, request.seed, 1, 1, fake.device, torch.get_num_threads(), {}
         ),
-        warnings=(*seen, f"pid {os.getpid()}", os.getcwd()),
+        warnings=(*seen, *how, f"pid {os.getpid()}", os.getcwd()),
     )

@@ -1,32 +1,14 @@
 """A fine-tuning in a process of its own, watched from here. Loads without torch.
 
-The window's way: torch and the device's memory belong to that process alone, and are
-gone with it. It ends with this one, too, whatever ends this one.
+See `diffseg_training.apart`.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from multiprocessing.spawn import get_executable
-from queue import Empty, SimpleQueue
-from threading import Thread
-from typing import Any
-
-from diffseg.engine.nanny import THREAD_VARIABLES
-from diffseg.errors import DiffsegError, UserError
-from diffseg.progress import Progress, Work
+from diffseg.progress import Work
+from diffseg_training.apart import iter_apart
 from diffseg_training.finetuning.job import Finetuned, FinetuneJob
-from diffseg_training.finetuning.worker import progress_of
 
-HEARTBEAT = 0.25
-"""Seconds between signs of life, so that closing the generator is never late."""
-GRACE = 10.0
-"""Seconds that a cancelled run has to note that it was."""
 LOST = (
     "the process that trained the model ended, perhaps because the memory is "
     "exhausted; what it had learnt is kept, go on with --resume"
@@ -39,7 +21,7 @@ def iter_finetune_apart(
 ) -> Work[Finetuned]:
     """Fine-tune in another process; see `diffseg_training.finetuning.run`.
 
-    Run it in a thread: it blocks for at most `HEARTBEAT` between two signs of life.
+    Run it in a thread: it blocks for a quarter of a second between two signs of life.
     Closing the generator cancels the run, and returns once its process has ended.
 
     Parameters
@@ -60,72 +42,9 @@ def iter_finetune_apart(
     DiffsegError
         The process ended before its work did.
     """
-    with _started(job.checked(), threads) as process:
-        lines: SimpleQueue[str | None] = SimpleQueue()
-        Thread(target=_read, args=(process, lines), daemon=True).start()
-        last = Progress("start")
-        while True:
-            try:
-                line = lines.get(timeout=HEARTBEAT)
-            except Empty:
-                yield last
-                continue
-            if line is None:
-                raise DiffsegError(LOST)
-            told: dict[str, Any] = json.loads(line)
-            if "done" in told:
-                return Finetuned.from_json(told["done"])
-            if "failed" in told:
-                kind = UserError if told["status"] == 2 else DiffsegError
-                raise kind(told["failed"])
-            last = progress_of(told)
-            yield last
-
-
-@contextmanager
-def _started(job: FinetuneJob, threads: int | None) -> Iterator[subprocess.Popen[str]]:
-    """Start the process; at the end cancel it, or end it, and wait for it."""
-    process = subprocess.Popen(
-        # -P: modules of the current folder are not those that are meant.
-        [get_executable(), "-P", "-m", _MODULE],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads))}
-        if threads
-        else None,
-        text=True,
-        encoding="utf-8",
-        **_apart(),
+    told = job.checked().as_json()
+    return (
+        yield from iter_apart(
+            _MODULE, told, Finetuned.from_json, lost=LOST, threads=threads
+        )
     )
-    assert process.stdin is not None
-    try:
-        # This pipe stays open; its end cancels the run.
-        with suppress(OSError):
-            process.stdin.write(json.dumps(job.as_json()) + "\n")
-            process.stdin.flush()
-        yield process
-    finally:
-        with suppress(OSError):
-            process.stdin.close()
-        try:
-            process.wait(timeout=GRACE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _read(process: subprocess.Popen[str], lines: SimpleQueue[str | None]) -> None:
-    assert process.stdout is not None
-    with suppress(OSError, ValueError), process.stdout:
-        for line in process.stdout:
-            lines.put(line)
-    lines.put(None)
-
-
-def _apart() -> dict[str, Any]:
-    """Options that keep Ctrl-C in a terminal from ending the process unasked."""
-    if sys.platform == "win32":
-        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-        return {"creationflags": flags}
-    return {"start_new_session": True}

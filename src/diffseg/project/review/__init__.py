@@ -26,6 +26,7 @@ from diffseg.project.review.queue import OPEN, Queue, Waiting, queue
 from diffseg.project.review.reading import (
     begin_second_reading,
     role_of,
+    second_refused,
     visible_corrections,
 )
 from diffseg.project.review.slices import (
@@ -68,6 +69,7 @@ __all__ = [
     "readings",
     "role_of",
     "save_consensus",
+    "second_refused",
     "slice_strip",
     "twice_read",
     "visible_corrections",

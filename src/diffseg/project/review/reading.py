@@ -27,25 +27,34 @@ def begin_second_reading(project: Project, case_id: str, *, annotator: str) -> R
         The first reading is not done, was this annotator's, or somebody else reads
         the case a second time.
     """
-    first, second = _reviews(project, case_id)
-    if first.state is not State.DONE:
-        raise UserError(
-            "the first reading is not done; a second one begins once it is (now: "
-            f"{first.state.value})"
-        )
-    if annotator in {first.reviewer, *_authors(project, case_id, Role.FIRST)}:
-        raise UserError(
-            f"{annotator} has read this case before; the second reading is for "
-            "somebody else"
-        )
-    begun = second.state is not State.NOT_STARTED
-    if begun and second.reviewer != annotator:
-        raise UserError(f"{second.reviewer} reads this case a second time already")
+    refused = second_refused(project, case_id, annotator=annotator)
+    if refused:
+        raise UserError(refused)
+    second = review_of(project, case_id, Role.SECOND)
     if second.state is State.IN_PROGRESS:
         return second
     return set_review(
         project, case_id, State.IN_PROGRESS, reviewer=annotator, role=Role.SECOND
     )
+
+
+def second_refused(project: Project, case_id: str, *, annotator: str) -> str:
+    """Why an annotator may not read a case a second time; "" where they may."""
+    first, second = _reviews(project, case_id)
+    if first.state is not State.DONE:
+        return (
+            "the first reading is not done; a second one begins once it is (now: "
+            f"{first.state.value})"
+        )
+    if annotator in {first.reviewer, *_authors(project, case_id, Role.FIRST)}:
+        return (
+            f"{annotator} has read this case before; the second reading is for "
+            "somebody else"
+        )
+    begun = second.state is not State.NOT_STARTED
+    if begun and second.reviewer != annotator:
+        return f"{second.reviewer} reads this case a second time already"
+    return ""
 
 
 def role_of(project: Project, case_id: str, annotator: str) -> Role:

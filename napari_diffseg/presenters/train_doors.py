@@ -1,0 +1,46 @@
+"""What a fine-tuning in the window needs of all that is around it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from diffseg.progress import Work
+from napari_diffseg.presenters.train_outlook import Prospect, iter_prospect
+
+if TYPE_CHECKING:
+    from diffseg_training.finetuning.job import Finetuned, FinetuneJob
+
+
+def begin_apart(job: FinetuneJob) -> Work[Any]:
+    """Start a fine-tuning in a process that leaves a core to the window."""
+    from diffseg_training.finetuning.process import iter_finetune_apart
+
+    return iter_finetune_apart(job, threads=max(1, (os.cpu_count() or 2) - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What a fine-tuning needs of the other presenters.
+
+    Parameters
+    ----------
+    save : callable
+        Saves what is drawn in the open case, then calls on.
+    kept : callable
+        Told the name of a version that was kept.
+    ended : callable
+        Told how each run ended: the result.
+    begin : callable
+        Starts the work of a job.
+    look : callable
+        Starts the work that counts a job's cases.
+    """
+
+    save: Callable[[Callable[[], Any]], Any]
+    kept: Callable[[str], Any]
+    ended: Callable[[Finetuned], Any]
+    begin: Callable[[FinetuneJob], Work[Any]] = begin_apart
+    look: Callable[[FinetuneJob], Work[Prospect]] = iter_prospect
