@@ -1,6 +1,6 @@
 """Draw the fingerprints and the losses of several data sets (docs/results.md).
 
-    python docs/results_figures.py --fingerprint ph2=fingerprints/ph2 \
+    python docs/measuring/results_figures.py --fingerprint ph2=fingerprints/ph2 \
         --fingerprint nuclei=fingerprints/nuclei --losses losses-ph2.json
 
 writes ``docs/pictures/fingerprints.png`` (the analysis paper's figure 4) and
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-PICTURES = Path(__file__).parent / "pictures"
+PICTURES = Path(__file__).parents[1] / "pictures"
 EARLY = 150
 """Timesteps of 1000 that the picture of the losses enlarges."""
 _DASHED, _DOTTED = (0, (5, 3)), (0, (1.2, 1.2))
