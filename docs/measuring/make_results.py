@@ -174,15 +174,13 @@ def folded(value: Any, levels: int = _FOLDED) -> str:
 
 
 def rounded(value: Any) -> Any:
-    """The same with five significant digits, without long curves and local paths."""
+    """The same with five significant digits, without long curves and local folders."""
     if isinstance(value, float):
         return float(f"{value:.5g}")
+    if isinstance(value, str):
+        return Path(value).name if value.startswith("/") else value
     if isinstance(value, dict):
-        return {
-            key: rounded(one)
-            for key, one in value.items()
-            if key != "curve" and not (isinstance(one, str) and one.startswith("/"))
-        }
+        return {key: rounded(one) for key, one in value.items() if key != "curve"}
     return [rounded(one) for one in value] if isinstance(value, list) else value
 
 

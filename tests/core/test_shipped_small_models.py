@@ -12,6 +12,7 @@ from diffseg.models import list_models, verify_model
 SMALL = {
     "lesion-dermoscopy": ("ph2", 0.85),
     "nuclei-microscopy": ("nuclei", 0.75),
+    "tumour-flair": ("lgg", 0.6),
 }
 """The data set of each, and the Dice that its first cases of val surpass."""
 CASES = 3
@@ -33,7 +34,7 @@ def test_a_card_says_what_it_may_be_used_for_and_how_good_it_is(id):
     card = model.card
     assert model.weights.stat().st_size <= 10_000_000
     assert card.licence.lower() in card.data.lower()
-    assert card.metrics["val"]["data"] == f"{SMALL[id][0]}, split val"
+    assert card.metrics["val"]["data"].startswith(f"{SMALL[id][0]}, split val")
     assert card.metrics["val"]["dice_macro"] > SMALL[id][1]
     assert any("not intended for clinical use" in limit for limit in card.limits)
 
