@@ -66,7 +66,7 @@ SHIPPED = (
         "lgg-unet",
         "Lower-grade glioma on FLAIR slices of the brain",
         (
-            "Learnt from 52 patients of five centres, on axial slices without the skull.",
+            "Learnt from 52 patients, on axial slices without the skull.",
             "Where there is a tumour its Dice is 0.67 on average: look at every slice.",
         ),
     ),
