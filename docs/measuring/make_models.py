@@ -66,7 +66,8 @@ SHIPPED = (
         "lgg-unet",
         "Lower-grade glioma on FLAIR slices of the brain",
         (
-            "Learnt from 52 patients, on axial slices without the skull.",
+            "Learnt from 52 patients, on axial slices with the skull.",
+            "Intensities are taken to lie from 0 to 255, as in pictures of slices.",
             "Where there is a tumour its Dice is 0.67 on average: look at every slice.",
         ),
     ),
