@@ -12,7 +12,7 @@ from results_data import FOLDS
 SETS = ("ph2", "nuclei", "lgg")
 NETWORKS = ("ensemdiff", "segdiff", "medsegdiff")
 REFERENCES = ("unet", "segformer")
-STEPS = {"a": 600, "b": 300, "c": 200, "d": 300, "e": 300}
+STEPS = {"a": 600, "b": 300, "c": 200, "d": 300, "e": 100}
 TEACHER_STEPS = 500
 """Of each training of a table, and of LEAF's small teachers."""
 SCHEDULES = {
@@ -28,9 +28,11 @@ SIZES = {
 """Other than the recipes': nuclei are seen whole, vessels at a third and not a half."""
 NNUNET = {"ph2": 64, "nuclei": 128, "lgg": 64}
 """Pixels a side; its one epoch is 250 steps of its own batch, 5 % of a small set."""
-SEEDS = ("--seeds", "0,1,2,3,4,5,6,7,8,9")
+SEEDS = {"ph2": ("--seeds", "0,1,2,3,4,5,6,7,8,9"), "lgg": ("--seeds", "0,1,2")}
 EVALUATED = ("--members", "5", "--steps", "25")
 """Of a diffusion model; papers take 100 or 1000 steps, from far longer trainings."""
+FEW = ("--members", "5", "--steps", "10")
+"""Of volumes and of vessels."""
 Kind = Literal["model", "evaluation", "part", "fingerprint", "losses", "nnunet"]
 
 
@@ -91,15 +93,18 @@ def cells() -> Iterator[Cell]:
         yield from _experiments(data)
     for data in ("ph2", "lgg"):
         yield Cell(f"{data}-teacher", "c", data, f"{data}-teacher", kind="part")
-    yield from _latent("ph2")
+    for data in ("ph2", "lgg"):
+        yield from _predictions(data)
     yield from _volumes()
-    yield from _latent("lgg")
     yield from _vessels()
     yield from _others()
     for data, pixels in NNUNET.items():
         one = ("--epochs", "1", "--processes", "1")
         name = f"{data}-nnunet"
         yield Cell(name, "a", f"{data}@{pixels}", "nnunet", one, kind="nnunet")
+    for data in ("ph2", "lgg"):
+        yield from _alignments(data)
+    yield from _weighted_vessels()
 
 
 def _comparison(data: str) -> Iterator[Cell]:
@@ -131,35 +136,44 @@ def _experiments(data: str) -> Iterator[Cell]:
     yield Cell(losses, "b", data, f"{data}-ensemdiff", kind="losses")
 
 
-def _latent(data: str) -> Iterator[Cell]:
-    """Table c: LEAF by prediction, alignment, teacher and schedule."""
-    other = {"ph2": "lgg", "lgg": "ph2"}
-    leaf, own = f"{data}-leaf", f"objective.teacher={{runs}}/{data}-teacher/part"
+def _predictions(data: str) -> Iterator[Cell]:
+    """Table c: LEAF by what is predicted, with and without alignment."""
+    leaf, own = f"{data}-leaf", _teacher(data)
     for kind in ("x0", "v", "eps"):
         said = (f"sampling.prediction={kind}",)
-        yield Cell(f"{leaf}-{kind}", "c", data, leaf, (*said, own), SEEDS)
+        seeds = SEEDS[data] if kind == "x0" else ()
+        yield Cell(f"{leaf}-{kind}", "c", data, leaf, (*said, own), seeds)
         alone = (*said, "objective.alignment=0")
-        yield Cell(f"{leaf}-{kind}-alone", "c", data, leaf, alone, SEEDS)
+        yield Cell(f"{leaf}-{kind}-alone", "c", data, leaf, alone, seeds)
+
+
+def _alignments(data: str) -> Iterator[Cell]:
+    """Table c: LEAF by strength of the alignment, teacher and schedule."""
+    leaf, own = f"{data}-leaf", _teacher(data)
     for strength in ("0.125", "0.5"):
         said = (f"objective.alignment={strength}", own)
         yield Cell(f"{leaf}-strength-{strength}", "c", data, leaf, said)
-    foreign = f"objective.teacher={{runs}}/{other[data]}-teacher/part"
-    yield Cell(f"{leaf}-foreign-teacher", "c", data, leaf, (foreign,))
+    other = {"ph2": "lgg", "lgg": "ph2"}
+    foreign = (_teacher(other[data]),)
+    yield Cell(f"{leaf}-foreign-teacher", "c", data, leaf, foreign)
     for name, (schedule, betas) in SCHEDULES.items():
         said = (f"sampling.schedule={schedule}", f"sampling.betas={betas}", own)
         yield Cell(f"{leaf}-{name}", "c", data, leaf, said)
 
 
+def _teacher(data: str) -> str:
+    return f"objective.teacher={{runs}}/{data}-teacher/part"
+
+
 def _others() -> Iterator[Cell]:
     """Table e: every other method on every other set."""
     yield Cell("nuclei-leaf", "e", "nuclei", "nuclei-leaf")
-    for data, few in (("hippocampus", "25"), ("chasedb1-0", "10")):
+    for data in ("hippocampus", "chasedb1-0"):
         name = data.partition("-")[0]
         size = SIZES.get(name, ())
-        said = ("--members", "5", "--steps", few)
         for network in ("segdiff", "medsegdiff"):
             run = f"{name}-{network}"
-            yield Cell(run, "e", data, run, size, said)
+            yield Cell(run, "e", data, run, size, FEW)
         yield Cell(f"{name}-leaf", "e", data, f"{name}-leaf", size)
 
 
@@ -170,25 +184,29 @@ def _volumes() -> Iterator[Cell]:
     often = "length.validations=6"
     for way, settings in _weightings(data).items():
         said = (often, *settings)
-        yield Cell(f"{recipe}{way}", "d", data, recipe, said, EVALUATED)
-    for members, steps in ((1, 25), (2, 25), (5, 1), (5, 5), (5, 10)):
+        yield Cell(f"{recipe}{way}", "d", data, recipe, said, FEW)
+    for members, steps in ((1, 10), (2, 10), (5, 1), (5, 5), (5, 25)):
         yield _draws(data, recipe, members, steps)
 
 
 def _vessels() -> Iterator[Cell]:
-    """Table d: vessels by patient, with and without slope weighting."""
-    recipe, few = "chasedb1-ensemdiff", ("--members", "5", "--steps", "10")
-    size = SIZES["chasedb1"]
+    """Table d: vessels by patient, members and steps."""
+    recipe, size = "chasedb1-ensemdiff", SIZES["chasedb1"]
     for fold in range(FOLDS):
         here = f"chasedb1-{fold}"
-        yield Cell(f"{recipe}-{fold}", "d", here, recipe, size, few)
+        yield Cell(f"{recipe}-{fold}", "d", here, recipe, size, FEW)
     for members, steps in ((1, 10), (5, 1), (5, 25)):
         yield _draws("chasedb1-0", f"{recipe}-0", members, steps)
+
+
+def _weighted_vessels() -> Iterator[Cell]:
+    """Table d: vessels by patient, with slope weighting."""
+    recipe, size = "chasedb1-ensemdiff", SIZES["chasedb1"]
     for fold in range(FOLDS):
         here = f"chasedb1-{fold}"
         yield _fingerprint(here, here)
         said = (*size, *_weightings(here)["-sampling"])
-        yield Cell(f"{recipe}-sampling-{fold}", "d", here, recipe, said, few)
+        yield Cell(f"{recipe}-sampling-{fold}", "d", here, recipe, said, FEW)
 
 
 def _fingerprint(
