@@ -13,8 +13,8 @@ SETS = ("ph2", "nuclei", "lgg")
 NETWORKS = ("ensemdiff", "segdiff", "medsegdiff")
 REFERENCES = ("unet", "segformer")
 STEPS = {"a": 600, "b": 300, "c": 200, "d": 300, "e": 100}
-TEACHER_STEPS = 500
-"""Of each training of a table, and of LEAF's small teachers."""
+STEPS_OF = {"-teacher": 500, "-longer": 800, "-longest": 3000}
+"""Of each training of a table, or by how a cell's name ends."""
 SCHEDULES = {
     "linear-1e-4-0.02": ("linear", "[0.0001, 0.02]"),
     "linear-8.5e-4-0.012": ("linear", "[0.00085, 0.012]"),
@@ -72,7 +72,8 @@ class Cell:
     @property
     def steps(self) -> int:
         """Of its training."""
-        return TEACHER_STEPS if self.name.endswith("-teacher") else STEPS[self.table]
+        named = [n for end, n in STEPS_OF.items() if self.name.endswith(end)]
+        return named[0] if named else STEPS[self.table]
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -102,8 +103,8 @@ def cells() -> Iterator[Cell]:
         one = ("--epochs", "1", "--processes", "1")
         name = f"{data}-nnunet"
         yield Cell(name, "a", f"{data}@{pixels}", "nnunet", one, kind="nnunet")
-    for data in ("ph2", "lgg"):
-        yield from _alignments(data)
+    yield from _alignments("ph2")  # on lgg nothing is found after as many steps
+    yield from _longer()
     yield from _weighted_vessels()
 
 
@@ -145,6 +146,16 @@ def _predictions(data: str) -> Iterator[Cell]:
         yield Cell(f"{leaf}-{kind}", "c", data, leaf, (*said, own), seeds)
         alone = (*said, "objective.alignment=0")
         yield Cell(f"{leaf}-{kind}-alone", "c", data, leaf, alone, seeds)
+
+
+def _longer() -> Iterator[Cell]:
+    """Tables c and a: what had found nothing, or was furthest from its end."""
+    leaf, own = "lgg-leaf", _teacher("lgg")
+    yield Cell("lgg-leaf-x0-longer", "c", "lgg", leaf, (own,))
+    alone = ("objective.alignment=0",)
+    yield Cell("lgg-leaf-x0-alone-longer", "c", "lgg", leaf, alone)
+    name, often = "ph2-ensemdiff", ("length.validations=5",)
+    yield Cell(f"{name}-longest", "a", "ph2", name, often, EVALUATED)
 
 
 def _alignments(data: str) -> Iterator[Cell]:
