@@ -13,14 +13,16 @@ SETS = ("ph2", "nuclei", "lgg")
 NETWORKS = ("ensemdiff", "segdiff", "medsegdiff")
 REFERENCES = ("unet", "segformer")
 STEPS = {"a": 600, "b": 300, "c": 200, "d": 300, "e": 100}
-STEPS_OF = {"-teacher": 500, "-longer": 800, "-longest": 3000}
-"""Of each training of a table, or by how a cell's name ends."""
+TEACHER_STEPS = 500
+"""Of each training of a table, and of LEAF's small teachers."""
 SCHEDULES = {
     "linear-1e-4-0.02": ("linear", "[0.0001, 0.02]"),
     "linear-8.5e-4-0.012": ("linear", "[0.00085, 0.012]"),
     "scaled-1.5e-3-0.0155": ("scaled_linear", "[0.0015, 0.0155]"),
 }
 """Beside linear 0.0015 to 0.0155, which is the LEAF recipes' own."""
+CLEAN = ("sampling.prediction=x0",)
+"""Of table d: what predicts the noise has learnt nothing after as few steps."""
 SIZES = {
     "nuclei": ("preparation.size=[128, 128]",),
     "chasedb1": ("preparation.size=[320, 328]",),
@@ -32,7 +34,8 @@ SEEDS = {"ph2": ("--seeds", "0,1,2,3,4,5,6,7,8,9"), "lgg": ("--seeds", "0,1,2")}
 EVALUATED = ("--members", "5", "--steps", "25")
 """Of a diffusion model; papers take 100 or 1000 steps, from far longer trainings."""
 FEW = ("--members", "5", "--steps", "10")
-"""Of volumes and of vessels."""
+FEWEST = ("--members", "2", "--steps", "5")
+"""Of volumes and of vessels, and where it is only shown that a method works."""
 Kind = Literal["model", "evaluation", "part", "fingerprint", "losses", "nnunet"]
 
 
@@ -72,8 +75,7 @@ class Cell:
     @property
     def steps(self) -> int:
         """Of its training."""
-        named = [n for end, n in STEPS_OF.items() if self.name.endswith(end)]
-        return named[0] if named else STEPS[self.table]
+        return TEACHER_STEPS if self.name.endswith("-teacher") else STEPS[self.table]
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -98,14 +100,13 @@ def cells() -> Iterator[Cell]:
         yield from _predictions(data)
     yield from _volumes()
     yield from _vessels()
-    yield from _others()
     for data, pixels in NNUNET.items():
         one = ("--epochs", "1", "--processes", "1")
         name = f"{data}-nnunet"
         yield Cell(name, "a", f"{data}@{pixels}", "nnunet", one, kind="nnunet")
     yield from _alignments("ph2")  # on lgg nothing is found after as many steps
-    yield from _longer()
-    yield from _weighted_vessels()
+    yield from _clean_masks()
+    yield from _others()
 
 
 def _comparison(data: str) -> Iterator[Cell]:
@@ -148,14 +149,13 @@ def _predictions(data: str) -> Iterator[Cell]:
         yield Cell(f"{leaf}-{kind}-alone", "c", data, leaf, alone, seeds)
 
 
-def _longer() -> Iterator[Cell]:
-    """Tables c and a: what had found nothing, or was furthest from its end."""
-    leaf, own = "lgg-leaf", _teacher("lgg")
-    yield Cell("lgg-leaf-x0-longer", "c", "lgg", leaf, (own,))
-    alone = ("objective.alignment=0",)
-    yield Cell("lgg-leaf-x0-alone-longer", "c", "lgg", leaf, alone)
-    name, often = "ph2-ensemdiff", ("length.validations=5",)
-    yield Cell(f"{name}-longest", "a", "ph2", name, often, EVALUATED)
+def _clean_masks() -> Iterator[Cell]:
+    """Table a: E2 that predicts the mask, and not the noise."""
+    for data in ("ph2", "lgg"):
+        name = f"{data}-ensemdiff"
+        sloped = (*CLEAN, *_weightings(data)["-sampling"])
+        yield Cell(f"{name}-x0-sampling", "a", data, name, sloped, EVALUATED)
+    yield Cell("ph2-ensemdiff-x0", "a", "ph2", "ph2-ensemdiff", CLEAN, EVALUATED)
 
 
 def _alignments(data: str) -> Iterator[Cell]:
@@ -184,7 +184,7 @@ def _others() -> Iterator[Cell]:
         size = SIZES.get(name, ())
         for network in ("segdiff", "medsegdiff"):
             run = f"{name}-{network}"
-            yield Cell(run, "e", data, run, size, FEW)
+            yield Cell(run, "e", data, run, size, FEWEST)
         yield Cell(f"{name}-leaf", "e", data, f"{name}-leaf", size)
 
 
@@ -194,30 +194,25 @@ def _volumes() -> Iterator[Cell]:
     yield _fingerprint(data, data)
     often = "length.validations=6"
     for way, settings in _weightings(data).items():
-        said = (often, *settings)
+        said = (often, *CLEAN, *settings)
         yield Cell(f"{recipe}{way}", "d", data, recipe, said, FEW)
-    for members, steps in ((1, 10), (2, 10), (5, 1), (5, 5), (5, 25)):
+    for members, steps in ((1, 10), (2, 10), (5, 1), (5, 5)):
         yield _draws(data, recipe, members, steps)
+    noise = ("sampling.prediction=eps",)
+    yield Cell(f"{recipe}-eps", "d", data, recipe, (often, *noise), FEW)
 
 
 def _vessels() -> Iterator[Cell]:
-    """Table d: vessels by patient, members and steps."""
+    """Table d: vessels by patient, with and without slope weighting."""
     recipe, size = "chasedb1-ensemdiff", SIZES["chasedb1"]
     for fold in range(FOLDS):
         here = f"chasedb1-{fold}"
-        yield Cell(f"{recipe}-{fold}", "d", here, recipe, size, FEW)
-    for members, steps in ((1, 10), (5, 1), (5, 25)):
-        yield _draws("chasedb1-0", f"{recipe}-0", members, steps)
-
-
-def _weighted_vessels() -> Iterator[Cell]:
-    """Table d: vessels by patient, with slope weighting."""
-    recipe, size = "chasedb1-ensemdiff", SIZES["chasedb1"]
-    for fold in range(FOLDS):
-        here = f"chasedb1-{fold}"
+        yield Cell(f"{recipe}-{fold}", "d", here, recipe, (*size, *CLEAN), FEW)
         yield _fingerprint(here, here)
-        said = (*size, *_weightings(here)["-sampling"])
+        said = (*size, *CLEAN, *_weightings(here)["-sampling"])
         yield Cell(f"{recipe}-sampling-{fold}", "d", here, recipe, said, FEW)
+    for members, steps in ((1, 10), (5, 1), (5, 5)):
+        yield _draws("chasedb1-0", f"{recipe}-0", members, steps)
 
 
 def _fingerprint(
