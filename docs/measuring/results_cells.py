@@ -197,7 +197,7 @@ def _volumes() -> Iterator[Cell]:
         said = (often, *CLEAN, *settings)
         yield Cell(f"{recipe}{way}", "d", data, recipe, said, FEW)
     for members, steps in ((1, 10), (2, 10), (5, 1), (5, 5)):
-        yield _draws(data, recipe, members, steps)
+        yield _draws(data, f"{recipe}-sampling", members, steps)
     noise = ("sampling.prediction=eps",)
     yield Cell(f"{recipe}-eps", "d", data, recipe, (often, *noise), FEW)
 
@@ -212,7 +212,7 @@ def _vessels() -> Iterator[Cell]:
         said = (*size, *CLEAN, *_weightings(here)["-sampling"])
         yield Cell(f"{recipe}-sampling-{fold}", "d", here, recipe, said, FEW)
     for members, steps in ((1, 10), (5, 1), (5, 5)):
-        yield _draws("chasedb1-0", f"{recipe}-0", members, steps)
+        yield _draws("chasedb1-0", f"{recipe}-sampling-0", members, steps)
 
 
 def _fingerprint(
