@@ -24,7 +24,7 @@ from diffseg_training.fingerprint import (
     write_fingerprint,
 )
 
-DOCS = Path(__file__).parents[2] / "docs"
+MEASURING = Path(__file__).parents[2] / "docs" / "measuring"
 LEVELS = np.linspace(7, -10, 171)
 BEYOND = np.linspace(-10.5, -15, 10)
 
@@ -32,13 +32,13 @@ BEYOND = np.linspace(-10.5, -15, 10)
 @pytest.fixture(scope="module")
 def docs():
     """The scripts, as one that lies beside them imports them."""
-    sys.path.insert(0, str(DOCS))
+    sys.path.insert(0, str(MEASURING))
     yield SimpleNamespace(
         figures=import_module("results_figures"),
         losses=import_module("results_losses"),
         recovery=import_module("results_recovery"),
     )
-    sys.path.remove(str(DOCS))
+    sys.path.remove(str(MEASURING))
 
 
 def logistic(middle, prior=0.2, *, floor=0.0, size=64, **more):

@@ -21,7 +21,7 @@ from diffseg.networks import build_network
 from diffseg_training.dataset import load_dataset
 from diffseg_training.recipe import load_recipe
 
-DOCS = Path(__file__).parents[2] / "docs"
+MEASURING = Path(__file__).parents[2] / "docs" / "measuring"
 SMALL = (
     "patch=[16, 16]",
     "preparation.tile=[16, 16]",
@@ -33,12 +33,12 @@ SMALL = (
 @pytest.fixture(scope="module")
 def docs():
     """The scripts, as one that lies beside them imports them."""
-    sys.path.insert(0, str(DOCS))
+    sys.path.insert(0, str(MEASURING))
     yield SimpleNamespace(
         figures=import_module("results_figures"),
         losses=import_module("results_losses"),
     )
-    sys.path.remove(str(DOCS))
+    sys.path.remove(str(MEASURING))
 
 
 def test_the_grid_is_closer_over_the_first_timesteps(docs):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
 
 from diffseg.domain.labels import LabelTable
 
@@ -245,3 +245,8 @@ class ModelCard(_Frozen):
     intended_use: str
     limits: tuple[str, ...]
     notice: str = "Not a medical device; not intended for clinical use."
+
+    @field_serializer("capabilities")
+    def _in_order(self, capabilities: frozenset[str]) -> list[str]:
+        # A set's own order changes from process to process, and with it the card.
+        return sorted(capabilities)

@@ -1,6 +1,6 @@
 """Measure the training losses of finished runs against the timestep, on val.
 
-    python docs/results_losses.py --data DATASET --run runs/ph2-ensemdiff \
+    python docs/measuring/results_losses.py --data DATASET --run runs/ph2-ensemdiff \
         --run runs/ph2-ensemdiff-images --out losses.json
 
 A run is told by its recipe: `denoising` is E2 of the analysis paper, and

@@ -1,6 +1,6 @@
 """Draw the fingerprints and the losses of several data sets (docs/results.md).
 
-    python docs/results_figures.py --fingerprint ph2=fingerprints/ph2 \
+    python docs/measuring/results_figures.py --fingerprint ph2=fingerprints/ph2 \
         --fingerprint nuclei=fingerprints/nuclei --losses losses-ph2.json
 
 writes ``docs/pictures/fingerprints.png`` (the analysis paper's figure 4) and
@@ -38,9 +38,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-PICTURES = Path(__file__).parent / "pictures"
+PICTURES = Path(__file__).parents[1] / "pictures"
 EARLY = 150
 """Timesteps of 1000 that the picture of the losses enlarges."""
+_ROOM = 1.3  # of the prior's error, that is seen
 _DASHED, _DOTTED = (0, (5, 3)), (0, (1.2, 1.2))
 _TIMESTEPS = (0, 10, 50, 150, 300, 450, 600, 750, 1000)
 _TITLES = {
@@ -78,13 +79,16 @@ def draw_fingerprints(fingerprints: Mapping[str, Fingerprint], picture: Path) ->
         _recovery(relative, one, color, 1 / whole_prior(one))
         _crossings(relative, one, color)
     relative.axhline(1, color=FAINT, lw=1.1, ls=_DASHED, zorder=1)
+    # What a young model says of masks that are all noise may lie far above a guess.
+    highest = max(whole_prior(one) for one in fingerprints.values())
+    for axes, top in ((absolute, highest), (relative, 1.0)):
+        axes.set_ylim(0, _ROOM * top)
     relative.set_yticks([0, *SHARES, 1], ["0", "10 %", "50 %", "90 %", ""])
     absolute.set_title("Error of the recovered mask", **TITLE)
     relative.set_title("The same, as a share of the prior's error", **TITLE)
     several = tuple(fingerprints.values())
     for axes in (absolute, relative):
         _noise_axis(axes, several, named=axes is relative)
-        axes.set_ylim(bottom=0)
     with_image = any(one.conditional is not None for one in several)
     _legend(figure, tuple(fingerprints), with_image)
     return saved(figure, picture)

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from results_cells import Cell
+from results_cells import SETS, Cell
 from results_data import FOLDS
+from results_figures import draw_fingerprints, draw_losses
 from results_folds import pooled_folds
+from results_measured import measured_fingerprint, measured_losses
+from results_recovery import fingerprint_table
 
 Found = Mapping[str, Any]
 EMPTY = "not run yet"
@@ -114,10 +117,30 @@ def write_page(cells: Sequence[Cell], measured: Path, page: Path) -> None:
         shown = [one for one in mine if one.kind in ("model", "evaluation", "nnunet")]
         lines = list(table_lines([one.name for one in shown], found, columns))
         text = between(text, table, "\n".join(lines))
+    text = between(text, "b", experiments(found, measured, page.parent / "pictures"))
     text = between(text, "folds", "\n".join(pooled_folds(found, FOLDS)))
     aside = page.with_suffix(".part")
     aside.write_text(text, encoding="utf-8")
     aside.replace(page)
+
+
+def experiments(found: Mapping[str, Found], measured: Path, pictures: Path) -> str:
+    """Draw the fingerprints and the losses; the table of the fingerprints."""
+    losses = [one for one in (f"{data}-losses" for data in SETS) if one in found]
+    if losses:
+        several = [measured_losses(measured / f"{one}.json") for one in losses]
+        draw_losses(several, pictures / "losses.png")
+    # At 64 pixels a side, or as near to it as was measured with the image, too.
+    named = {data: f"{data}-fingerprint" for data in SETS}
+    there = {data: name for data, name in named.items() if name in found}
+    if not there:
+        return EMPTY
+    fingerprints = {
+        data: measured_fingerprint(measured / f"{name}.json")
+        for data, name in there.items()
+    }
+    draw_fingerprints(fingerprints, pictures / "fingerprints.png")
+    return fingerprint_table(fingerprints)
 
 
 def read_found(cells: Sequence[Cell], measured: Path) -> dict[str, Found]:

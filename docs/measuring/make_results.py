@@ -1,8 +1,8 @@
 """Train and evaluate the cells of docs/results.md, and write its tables.
 
-    python docs/make_results.py list
-    python docs/make_results.py run --runs runs [--jobs 2] [--kill] [--only ph2 ...]
-    python docs/make_results.py write
+    python docs/measuring/make_results.py list
+    python docs/measuring/make_results.py run --runs runs [--jobs 2] [--kill] [--only X]
+    python docs/measuring/make_results.py write  # the tables and the pictures
 
 A cell is most often one training by a committed recipe and one evaluation of its model
 on val. What is measured lands in ``docs/results/<cell>.json``; a cell that has its file
@@ -31,7 +31,9 @@ from results_cells import Cell, cells
 from results_data import data_folder
 
 HERE = Path(__file__).parent
-MEASURED = HERE / "results"
+DOCS = HERE.parent
+MEASURED = DOCS / "results"
+_FOLDED = 3  # levels of a file with a line each: down to the cases
 _LOOK_SECONDS = 1.0  # between looks at how far a training is
 
 
@@ -151,23 +153,34 @@ def keep(cell: Cell, threads: int, measured: dict[str, Any]) -> None:
         "threads": threads,
         "processor": platform.processor() or platform.machine(),
     }
-    text = json.dumps(rounded(about | measured), indent=1)
+    text = folded(rounded(about | measured))
     MEASURED.mkdir(exist_ok=True)
     aside = MEASURED / f"{cell.name}.json.part"
     aside.write_text(text + "\n", encoding="utf-8")
     aside.replace(MEASURED / f"{cell.name}.json")
 
 
+def folded(value: Any, levels: int = _FOLDED) -> str:
+    """JSON with a line for each entry of its outer levels."""
+    if not levels or not value or not isinstance(value, dict | list):
+        return json.dumps(value)
+    if isinstance(value, dict):
+        each = [
+            f"{json.dumps(key)}: {folded(one, levels - 1)}"
+            for key, one in value.items()
+        ]
+        return "{\n" + ",\n".join(each) + "\n}"
+    return "[\n" + ",\n".join(folded(one, levels - 1) for one in value) + "\n]"
+
+
 def rounded(value: Any) -> Any:
-    """The same with five significant digits, without long curves and local paths."""
+    """The same with five significant digits, without long curves and local folders."""
     if isinstance(value, float):
         return float(f"{value:.5g}")
+    if isinstance(value, str):
+        return Path(value).name if value.startswith("/") else value
     if isinstance(value, dict):
-        return {
-            key: rounded(one)
-            for key, one in value.items()
-            if key != "curve" and not (isinstance(one, str) and one.startswith("/"))
-        }
+        return {key: rounded(one) for key, one in value.items() if key != "curve"}
     return [rounded(one) for one in value] if isinstance(value, list) else value
 
 
@@ -209,7 +222,7 @@ def main() -> None:
     if given.do == "write":
         from results_page import write_page
 
-        write_page(list(cells()), MEASURED, HERE / "results.md")
+        write_page(list(cells()), MEASURED, DOCS / "results.md")
     elif given.do == "list":
         for cell in wanted:
             done = (MEASURED / f"{cell.name}.json").exists()
