@@ -1,6 +1,6 @@
 """Measure what fine-tuning on corrections gains, by a simulated annotator.
 
-    python docs/finetune_study.py --data DATASET --out FOLDER --minutes 3
+    python docs/measuring/finetune_study.py --data DATASET --out FOLDER --minutes 3
 
 A model is trained on few cases for some minutes. Then so many other cases of the split
 `train` are put into a project, corrected to their reference and accepted, and the model

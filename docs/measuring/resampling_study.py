@@ -1,6 +1,6 @@
 """Count the voxels a simulated annotator edits, with and without resampling.
 
-    python docs/resampling_study.py --data DATASET --cases 10
+    python docs/measuring/resampling_study.py --data DATASET --cases 10
 
 A simulated user is not a user: it sees every error, takes the slice with the most of
 them, paints the largest there and slips at their edges. What is counted is how many

@@ -1,7 +1,7 @@
 """What to review first: orders of cases measured against each other on one budget.
 
-    python docs/routing_study.py propose --data DIR --out proposals
-    python docs/routing_study.py measure --out proposals
+    python docs/measuring/routing_study.py propose --data DIR --out proposals
+    python docs/measuring/routing_study.py measure --out proposals
 
 `propose` keeps a model's proposals for the cases of a split, with their members and the
 reference; it goes on where it stopped. `measure` puts the cases in order in every way
