@@ -73,8 +73,8 @@ def _stability(found: Found) -> str:
 
 def _draws(found: Found) -> str:
     metrics = found.get("val", {})
-    if "members" not in metrics:
-        return ""
+    if "members" not in metrics or "steps" not in metrics:
+        return ""  # nnU-Net knows of neither
     return f"{metrics['members']} x {metrics['steps']}"
 
 
