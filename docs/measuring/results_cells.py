@@ -29,7 +29,7 @@ SIZES = {
 }
 """Other than the recipes': nuclei are seen whole, vessels at a third and not a half."""
 WEIGHTED_FOLDS = 2
-"""Of vessels, with slope weighting: where it finds nothing, more folds tell no more."""
+"""Of vessels, those that are trained with slope weighting, too."""
 NNUNET = {"ph2": 64, "nuclei": 128, "lgg": 64}
 """Pixels a side; its one epoch is 250 steps of its own batch, 5 % of a small set."""
 SEEDS = {"ph2": ("--seeds", "0,1,2,3,4,5,6,7,8,9"), "lgg": ("--seeds", "0,1,2")}

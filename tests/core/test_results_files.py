@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from importlib import import_module
-from pathlib import Path
 
 import pytest
 
-MEASURING = Path(__file__).parents[2] / "docs" / "measuring"
-
 
 @pytest.fixture(scope="module")
-def results():
-    sys.path.insert(0, str(MEASURING))
-    yield import_module("make_results")
-    sys.path.remove(str(MEASURING))
+def results(measuring):
+    return measuring("make_results")
 
 
 def test_a_file_has_a_line_for_each_case_and_reads_as_it_was(results):

@@ -136,7 +136,7 @@ def add_model(folder: str | Path, id: str) -> ModelFolder:
             )
     target = user_models() / id / card.version
     try:
-        _copy_aside(source, card, target)
+        copy_model(source, card, target)
     except OSError as err:
         raise UserError(
             f"model cannot be added: {target} ({err.strerror}); give a writable "
@@ -145,7 +145,18 @@ def add_model(folder: str | Path, id: str) -> ModelFolder:
     return read_folder(target, "user")
 
 
-def _copy_aside(source: ModelFolder, card: ModelCard, target: Path) -> None:
+def copy_model(source: ModelFolder, card: ModelCard, target: Path) -> None:
+    """Copy a model's weights to the folder `target`, with another card.
+
+    It is made aside, verified and then renamed; `target` must not be there yet.
+
+    Raises
+    ------
+    UserError
+        The weights are not those of the card.
+    OSError
+        The folder cannot be written.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     # Same folder, so that the rename is one; a dot, so that no listing sees it.
     aside = Path(tempfile.mkdtemp(prefix=".adding-", dir=target.parent))
