@@ -2,9 +2,9 @@
 
     python docs/measuring/make_models.py --runs runs [--replace]
 
-Of each data set, the cell with the highest Dice on val that was not given up for
-another reason told in docs/results.md. The card is the run's own, with a name that says
-what is segmented, what was measured on val, and the limits of a few minutes' training.
+Of each data set, the cell with the highest Dice on val. The card is the run's own, with
+a name that says what is segmented, what was measured on val, and the limits of a few
+minutes' training.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from results_data import THINNED
 
 from diffseg.domain import ModelCard
 from diffseg.errors import UserError
-from diffseg.models.folder import read_folder, verify_model
+from diffseg.models.folder import read_folder
+from diffseg.models.registry import copy_model
 
 DOCS = Path(__file__).parents[1]
 MODELS = DOCS.parent / "resources" / "diffseg_resources" / "models"
@@ -90,15 +91,8 @@ def ship(one: Shipped, runs: Path, replace: bool) -> ModelCard:
     card = shipped_card(one, source.card)
     if out.exists() and not replace and read_folder(out).card.sha256 != card.sha256:
         raise UserError(f"another {one.id} ships; --replace puts this one in its place")
-    aside = out.with_name(f".{one.id}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
-    shutil.copy2(source.weights, aside / card.weights)
-    text = card.model_dump_json(indent=2) + "\n"
-    (aside / "card.json").write_text(text, encoding="utf-8")
-    verify_model(read_folder(aside))
     shutil.rmtree(out, ignore_errors=True)
-    aside.rename(out)
+    copy_model(source, card, out)
     return card
 
 
@@ -107,14 +101,12 @@ def shipped_card(one: Shipped, card: ModelCard) -> ModelCard:
     measured = json.loads((DOCS / "results" / f"{one.cell}.json").read_text("utf-8"))
     if measured["val"]["model"]["sha256"] != card.sha256:
         raise UserError(f"docs/results/{one.cell}.json is of another training")
-    limits = [line for line in card.limits if line not in one.limits]
     changed = {
         "id": one.id,
-        "version": "1.0.0",
         "title": one.title,
         "intended_use": "A first proposal to correct, and a start for training, in "
         "research.",
-        "limits": (*one.limits, _SHORT, *limits),
+        "limits": (*one.limits, _SHORT, *card.limits),
         "metrics": {**card.metrics, "val": _quality(measured)},
     }
     return ModelCard.model_validate(card.model_dump() | changed)

@@ -43,13 +43,16 @@ def run_cell(cell: Cell, runs: Path, threads: int, kill: bool) -> None:
     folder = runs / cell.name
     found: dict[str, Any] = {}
     if cell.kind == "fingerprint":
-        found["fingerprint"] = diffseg(
-            *("fingerprint", "--data", data, "--split", "train", "--json"),
-            *("--out", str(folder), "--set", f"length.steps={cell.steps}"),
-            *("--set", "length.minutes=600"),
-            *(option.format(runs=runs) for option in cell.settings),
-            threads=threads,
-        )
+        file = folder / "fingerprint.json"
+        if not file.exists():
+            diffseg(
+                *("fingerprint", "--data", data, "--split", "train", "--json"),
+                *("--out", str(folder), "--set", f"length.steps={cell.steps}"),
+                *("--set", "length.minutes=600"),
+                *(option.format(runs=runs) for option in cell.settings),
+                threads=threads,
+            )
+        found["fingerprint"] = json.loads(file.read_text(encoding="utf-8"))
     elif cell.kind == "losses":
         out = folder.with_suffix(".json")
         both = (f"{runs / cell.recipe}", f"{runs / cell.recipe}-images")
@@ -166,7 +169,7 @@ def folded(value: Any, levels: int = _FOLDED) -> str:
         return json.dumps(value)
     if isinstance(value, dict):
         each = [
-            f"{json.dumps(key)}: {folded(one, levels - 1)}"
+            f"{json.dumps(str(key))}: {folded(one, levels - 1)}"
             for key, one in value.items()
         ]
         return "{\n" + ",\n".join(each) + "\n}"

@@ -13,8 +13,8 @@ SETS = ("ph2", "nuclei", "lgg")
 NETWORKS = ("ensemdiff", "segdiff", "medsegdiff")
 REFERENCES = ("unet", "segformer")
 STEPS = {"a": 600, "b": 300, "c": 200, "d": 300, "e": 100}
-TEACHER_STEPS = 500
-"""Of each training of a table, and of LEAF's small teachers."""
+TEACHER_STEPS, VESSEL_STEPS = 500, 900
+"""Of each training of a table, of LEAF's small teachers, and of vessels in table d."""
 SCHEDULES = {
     "linear-1e-4-0.02": ("linear", "[0.0001, 0.02]"),
     "linear-8.5e-4-0.012": ("linear", "[0.00085, 0.012]"),
@@ -28,14 +28,17 @@ SIZES = {
     "chasedb1": ("preparation.size=[320, 328]",),
 }
 """Other than the recipes': nuclei are seen whole, vessels at a third and not a half."""
+WEIGHTED_FOLDS = 2
+"""Of vessels, those that are trained with slope weighting, too."""
 NNUNET = {"ph2": 64, "nuclei": 128, "lgg": 64}
 """Pixels a side; its one epoch is 250 steps of its own batch, 5 % of a small set."""
 SEEDS = {"ph2": ("--seeds", "0,1,2,3,4,5,6,7,8,9"), "lgg": ("--seeds", "0,1,2")}
 EVALUATED = ("--members", "5", "--steps", "25")
 """Of a diffusion model; papers take 100 or 1000 steps, from far longer trainings."""
 FEW = ("--members", "5", "--steps", "10")
+FEWER = ("--members", "5", "--steps", "5")
 FEWEST = ("--members", "2", "--steps", "5")
-"""Of volumes and of vessels, and where it is only shown that a method works."""
+"""Of volumes, of vessels, and where it is only shown that a method works."""
 Kind = Literal["model", "evaluation", "part", "fingerprint", "losses", "nnunet"]
 
 
@@ -75,7 +78,11 @@ class Cell:
     @property
     def steps(self) -> int:
         """Of its training."""
-        return TEACHER_STEPS if self.name.endswith("-teacher") else STEPS[self.table]
+        if self.name.endswith("-teacher"):
+            return TEACHER_STEPS
+        if self.recipe == "chasedb1-ensemdiff":
+            return VESSEL_STEPS
+        return STEPS[self.table]
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -99,7 +106,6 @@ def cells() -> Iterator[Cell]:
     for data in ("ph2", "lgg"):
         yield from _predictions(data)
     yield from _volumes()
-    yield from _vessels()
     for data, pixels in NNUNET.items():
         one = ("--epochs", "1", "--processes", "1")
         name = f"{data}-nnunet"
@@ -107,6 +113,7 @@ def cells() -> Iterator[Cell]:
     yield from _alignments("ph2")  # on lgg nothing is found after as many steps
     yield from _clean_masks()
     yield from _others()
+    yield from _vessels()
 
 
 def _comparison(data: str) -> Iterator[Cell]:
@@ -207,12 +214,14 @@ def _vessels() -> Iterator[Cell]:
     recipe, size = "chasedb1-ensemdiff", SIZES["chasedb1"]
     for fold in range(FOLDS):
         here = f"chasedb1-{fold}"
-        yield Cell(f"{recipe}-{fold}", "d", here, recipe, (*size, *CLEAN), FEW)
+        yield Cell(f"{recipe}-{fold}", "d", here, recipe, (*size, *CLEAN), FEWER)
+    for members, steps in ((1, 5), (5, 1), (5, 10)):
+        yield _draws("chasedb1-0", f"{recipe}-0", members, steps)
+    for fold in range(WEIGHTED_FOLDS):
+        here = f"chasedb1-{fold}"
         yield _fingerprint(here, here)
         said = (*size, *CLEAN, *_weightings(here)["-sampling"])
-        yield Cell(f"{recipe}-sampling-{fold}", "d", here, recipe, said, FEW)
-    for members, steps in ((1, 10), (5, 1), (5, 5)):
-        yield _draws("chasedb1-0", f"{recipe}-sampling-0", members, steps)
+        yield Cell(f"{recipe}-sampling-{fold}", "d", here, recipe, said, FEWER)
 
 
 def _fingerprint(

@@ -73,8 +73,8 @@ def _stability(found: Found) -> str:
 
 def _draws(found: Found) -> str:
     metrics = found.get("val", {})
-    if "members" not in metrics:
-        return ""
+    if "members" not in metrics or "steps" not in metrics:
+        return ""  # nnU-Net knows of neither
     return f"{metrics['members']} x {metrics['steps']}"
 
 
@@ -130,7 +130,6 @@ def experiments(found: Mapping[str, Found], measured: Path, pictures: Path) -> s
     if losses:
         several = [measured_losses(measured / f"{one}.json") for one in losses]
         draw_losses(several, pictures / "losses.png")
-    # At 64 pixels a side, or as near to it as was measured with the image, too.
     named = {data: f"{data}-fingerprint" for data in SETS}
     there = {data: name for data, name in named.items() if name in found}
     if not there:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-from importlib import import_module
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,21 +22,18 @@ from diffseg_training.fingerprint import (
     write_fingerprint,
 )
 
-MEASURING = Path(__file__).parents[2] / "docs" / "measuring"
 LEVELS = np.linspace(7, -10, 171)
 BEYOND = np.linspace(-10.5, -15, 10)
 
 
 @pytest.fixture(scope="module")
-def docs():
+def docs(measuring):
     """The scripts, as one that lies beside them imports them."""
-    sys.path.insert(0, str(MEASURING))
-    yield SimpleNamespace(
-        figures=import_module("results_figures"),
-        losses=import_module("results_losses"),
-        recovery=import_module("results_recovery"),
+    return SimpleNamespace(
+        figures=measuring("results_figures"),
+        losses=measuring("results_losses"),
+        recovery=measuring("results_recovery"),
     )
-    sys.path.remove(str(MEASURING))
 
 
 def logistic(middle, prior=0.2, *, floor=0.0, size=64, **more):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from importlib import import_module
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,7 +19,6 @@ from diffseg.networks import build_network
 from diffseg_training.dataset import load_dataset
 from diffseg_training.recipe import load_recipe
 
-MEASURING = Path(__file__).parents[2] / "docs" / "measuring"
 SMALL = (
     "patch=[16, 16]",
     "preparation.tile=[16, 16]",
@@ -31,14 +28,12 @@ SMALL = (
 
 
 @pytest.fixture(scope="module")
-def docs():
+def docs(measuring):
     """The scripts, as one that lies beside them imports them."""
-    sys.path.insert(0, str(MEASURING))
-    yield SimpleNamespace(
-        figures=import_module("results_figures"),
-        losses=import_module("results_losses"),
+    return SimpleNamespace(
+        figures=measuring("results_figures"),
+        losses=measuring("results_losses"),
     )
-    sys.path.remove(str(MEASURING))
 
 
 def test_the_grid_is_closer_over_the_first_timesteps(docs):

@@ -12,6 +12,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -384,6 +385,26 @@ def test_the_raw_folder_is_what_nnunet_reads(tiny, tmp_path):
     back = load_dataset(folder)
     assert [case.case for case in back.split("train")] == ["a", "b", "v"]
     assert read_image(back.cases[0]).data[:, 0, 0, 0].tolist() == [10, 20, 30]
+
+
+def test_a_grey_picture_among_coloured_ones_has_all_channels_alike(tiny, tmp_path):
+    first, second = tiny.split("train")
+    Image.fromarray(np.full((10, 12), 7, np.uint8)).save(second.images[0])
+    folder = run(export_raw(tiny, tmp_path / "raw", "val"))
+    assert len(json.loads((folder / "dataset.json").read_text())["channel_names"]) == 3
+    shutil.rmtree(folder / "imagesTs")
+    back = {case.case: read_image(case).data for case in load_dataset(folder).cases}
+    assert back[second.case][:, 0, 0, 0].tolist() == [7, 7, 7]
+    assert back[first.case][:, 0, 0, 0].tolist() == [10, 20, 30]
+
+
+def test_images_of_two_and_of_three_channels_are_refused(tiny, tmp_path):
+    first, second, held = tiny.cases
+    grey = tmp_path / "grey.png"
+    Image.fromarray(np.full((10, 12), 7, np.uint8)).save(grey)
+    mixed = (first, replace(second, images=(grey, grey)), held)
+    with pytest.raises(UserError, match="has 2 channels, where others have 3"):
+        run(export_raw(replace(tiny, cases=mixed), tmp_path / "raw", "val"))
 
 
 def test_nnunet_is_planned_trained_asked_and_scored(tiny, nnunet, tmp_path):

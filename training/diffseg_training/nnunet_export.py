@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from diffseg.errors import UserError
 from diffseg.progress import Progress, Work
 from diffseg.volume import Grid
 from diffseg.volume.atomic import atomic_write, atomic_write_bytes
@@ -25,7 +26,8 @@ def export_raw(dataset: Dataset, raw: Path, split: str) -> Work[Path]:
     """Write train and val to learn from, and `split` to predict.
 
     Every channel becomes a file; masks hold class indices, as nnU-Net wants them
-    without gaps.
+    without gaps. Where some pictures are grey and others of several channels, a grey
+    one has all of them alike.
 
     Parameters
     ----------
@@ -39,16 +41,22 @@ def export_raw(dataset: Dataset, raw: Path, split: str) -> Work[Path]:
     -------
     Path
         The data set's folder, its ``dataset.json`` written last.
+
+    Raises
+    ------
+    UserError
+        Images have different numbers of channels, none of them one.
     """
     folder = raw / NAME
     learned = [c for c in dataset.cases if c.split in ("train", "val") and c.mask]
     asked = dataset.split(split)
-    total, channels = len(learned) + len(asked), 1
+    total = len(learned) + len(asked)
+    channels = max((read_image(case).channels for case in learned), default=1)
     for done, case in enumerate([*learned, *asked]):
         yield Progress("export", done, total, case.case)
         training = done < len(learned)
         images = folder / ("imagesTr" if training else "imagesTs")
-        channels = _write_case(case, dataset, images, training)
+        _write_case(case, dataset, images, channels, training)
     names = dict(enumerate(dataset.labels.names, start=1))
     content = {
         "channel_names": {str(i): f"channel_{i}" for i in range(channels)},
@@ -70,17 +78,23 @@ def splits_of(dataset: Dataset) -> list[dict[str, list[str]]]:
     return [names]
 
 
-def _write_case(case: Case, dataset: Dataset, images: Path, training: bool) -> int:
+def _write_case(
+    case: Case, dataset: Dataset, images: Path, channels: int, training: bool
+) -> None:
     volume = read_image(case)
-    for channel in range(volume.channels):
+    if volume.channels not in (1, channels):
+        raise UserError(
+            f"{case.case} has {volume.channels} channels, where others have "
+            f"{channels}: nnU-Net takes as many of every image"
+        )
+    for channel in range(channels):
         path = images / f"{case.case}_{channel:04d}{ENDING}"
-        _write(volume.data[channel], volume.grid, path)
+        _write(volume.data[channel % volume.channels], volume.grid, path)
     if training:
         labels = dataset.labels
         mask = class_indices(read_reference(case, volume, labels), labels, labels)
         masks = images.with_name("labelsTr")
         _write(mask, volume.grid, masks / f"{case.case}{ENDING}")
-    return volume.channels
 
 
 def _write(array: NDArray[Any], grid: Grid, path: Path) -> None:

@@ -160,7 +160,7 @@ def add_version(
     """
     target = user_models() / card.id / card.version
     try:
-        _copy_aside(source, card, target, files or {})
+        copy_model(source, card, target, files)
     except OSError as err:
         raise UserError(
             f"model cannot be added: {target} ({err.strerror}); give a writable "
@@ -171,9 +171,24 @@ def add_version(
     return read_folder(target, "user")
 
 
-def _copy_aside(
-    source: ModelFolder, card: ModelCard, target: Path, files: Mapping[str, bytes]
+def copy_model(
+    source: ModelFolder,
+    card: ModelCard,
+    target: Path,
+    files: Mapping[str, bytes] | None = None,
 ) -> None:
+    """Copy a model's weights to the folder `target`, with another card.
+
+    It is made aside, verified and then renamed; `target` must not be there yet.
+    `files` are kept beside the card.
+
+    Raises
+    ------
+    UserError
+        The weights are not those of the card.
+    OSError
+        The folder cannot be written.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     # Same folder, so that the rename is one; a dot, so that no listing sees it.
     aside = Path(tempfile.mkdtemp(prefix=".adding-", dir=target.parent))
@@ -182,7 +197,7 @@ def _copy_aside(
         readme = source.path / "README.md"
         if readme.is_file():
             shutil.copy2(readme, aside / readme.name)
-        for name, content in files.items():
+        for name, content in (files or {}).items():
             (aside / name).write_bytes(content)
         text = card.model_dump_json(indent=2) + "\n"
         (aside / "card.json").write_text(text, encoding="utf-8")
