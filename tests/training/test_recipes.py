@@ -326,6 +326,7 @@ if name == "nnUNetv2_plan_and_preprocess":
     done.mkdir(parents=True)
 elif name == "nnUNetv2_train":
     assert (done / "splits_final.json").is_file()
+    assert os.environ["nnUNet_def_n_proc"] == "2"  # as the plan says
     if os.environ.get("FAKE_FAILS"):
         print("RuntimeError: no luck")
         sys.exit(3)
