@@ -11,6 +11,9 @@ else ifeq ($(UNAME)$(DISPLAY),Linux)
 DEMO_FLAGS := --headless
 endif
 
+# Processes that share the tests, file by file; as many cores are kept busy.
+WORKERS ?= 2
+
 # The tests bring a second Qt binding; the window takes the one that users get.
 export QT_API ?= pyside6
 
@@ -26,7 +29,8 @@ demo: $(INSTALLED) ## set up, then segment a real brain and show it (HEADLESS=1:
 	@$(BIN)/diffseg demo $(DEMO_FLAGS)
 
 test: lint types contracts ## set up, then check style, types, contracts and run every test
-	@$(BIN)/python -m pytest -m "not bench"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not bench" \
+		-n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED) ## check style and formatting
 	@$(BIN)/ruff check .

@@ -326,6 +326,7 @@ if name == "nnUNetv2_plan_and_preprocess":
     done.mkdir(parents=True)
 elif name == "nnUNetv2_train":
     assert (done / "splits_final.json").is_file()
+    assert os.environ["nnUNet_def_n_proc"] == "2"  # as the plan says
     if os.environ.get("FAKE_FAILS"):
         print("RuntimeError: no luck")
         sys.exit(3)
@@ -409,7 +410,7 @@ def test_images_of_two_and_of_three_channels_are_refused(tiny, tmp_path):
 
 def test_nnunet_is_planned_trained_asked_and_scored(tiny, nnunet, tmp_path):
     out = tmp_path / "out"
-    metrics = run(run_nnunet(tiny, out, "val", Plan("2d", 5, "cpu", 1)))
+    metrics = run(run_nnunet(tiny, out, "val", Plan("2d", 5, "cpu", 2)))
     told = [json.loads(line) for line in nnunet.read_text().splitlines()]
     assert [command[0] for command in told] == list(COMMANDS)
     assert told[0][1:5] == ["-d", "900", "-c", "2d"]

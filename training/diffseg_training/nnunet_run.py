@@ -135,6 +135,8 @@ def run_nnunet(
         f"nnUNet_{kind}": str((out / kind).resolve())
         for kind in ("raw", "preprocessed", "results")
     }
+    # Else its validation starts eight processes, wherever it runs.
+    places["nnUNet_def_n_proc"] = str(plan.processes)
     folder = yield from export_raw(dataset, out / "raw", split)
     yield from _command(plan.planning(), out / "plan.log", places)
     fold = json.dumps(splits_of(dataset), indent=1)

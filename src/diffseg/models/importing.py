@@ -85,7 +85,9 @@ def import_published(
     _agree(config, channels, labels)
     weights = source.convert(state)
     _fitting(config, weights, kind)
-    card, doubts = _card(kind, Path(path), id, config, labels, licence)
+    doubtful = getattr(source, "doubts", None)
+    known = doubtful(state) if doubtful else []
+    card, doubts = _card(kind, Path(path), id, config, labels, licence, known)
     with tempfile.TemporaryDirectory() as aside:
         save_model(aside, card, weights, half=False)
         folder = add_model(aside, id)
@@ -212,9 +214,11 @@ def _card(
     config: dict[str, Any],
     labels: tuple[str, ...],
     licence: str,
+    known: list[str],
 ) -> tuple[ModelCard, list[str]]:
     source = published(kind)
     prepared, doubts = _preparation(source.preparation(), config)
+    doubts = [*known, *doubts]
     sampling = dict(source.sampling())
     if sampling.get("variance") == "learned" and not config["learned_variance"]:
         sampling["variance"] = "fixed_large"

@@ -15,8 +15,11 @@ from diffseg.engine import Engine
 from diffseg.project.journal import Journal
 from diffseg.volume import Volume
 
-PATIENCE = 60_000
+PATIENCE = 120_000
 """How long the robot waits at most, in ms; far above what anything takes."""
+
+UNANSWERED = 15_000
+"""How long a question may stand, in ms, before the robot takes it for unforeseen."""
 
 
 class SharedEngine:
@@ -38,6 +41,37 @@ class SharedEngine:
             setattr(self._engine, name, value)
 
 
+class Unforeseen:
+    """Closes questions that no test answers: a modal one would hang it for ever."""
+
+    def __init__(self) -> None:
+        from qtpy.QtCore import QTimer
+
+        self.questions: list[str] = []
+        self.patience = UNANSWERED
+        self._standing: tuple[Any, int] = (None, 0)
+        self._timer = QTimer()
+        self._timer.setInterval(500)
+        self._timer.timeout.connect(self._look)
+        self._timer.start()
+
+    def _look(self) -> None:
+        from qtpy.QtWidgets import QApplication
+
+        dialog = QApplication.activeModalWidget()
+        last, looks = self._standing
+        looks = looks + 1 if dialog is not None and dialog is last else 0
+        self._standing = (dialog, looks)
+        if dialog is not None and looks * self._timer.interval() >= self.patience:
+            self.questions.append(dialog.objectName() or type(dialog).__name__)
+            dialog.reject() if hasattr(dialog, "reject") else dialog.close()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._timer.stop()
+        self._standing = (None, 0)
+
+
 class Robot:
     """Hands and eyes for one window."""
 
@@ -46,6 +80,7 @@ class Robot:
         self.viewer = viewer
         self.window = window
         self.session = window.desk.session
+        self.unforeseen = Unforeseen()
 
     def find(self, handle: str, kind: Any = None) -> Any:
         """The control of that handle."""
@@ -56,11 +91,11 @@ class Robot:
         return found
 
     def click(self, handle: str) -> None:
-        """Press a button with the left mouse button; it must be enabled."""
+        """Press a button with the left mouse button, once it is enabled."""
         from qtpy.QtCore import Qt
 
         button = self.find(handle)
-        assert button.isEnabled(), f"{handle} is disabled: {button.toolTip()}"
+        self.wait(button.isEnabled, f"{handle} is enabled ({button.toolTip()})")
         self.qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
     def wait(self, condition: Callable[[], Any], what: str) -> None:
@@ -87,6 +122,16 @@ class Robot:
         self.qtbot.keyClick(line, Qt.Key.Key_Return)
         self.wait(lambda: len(self.session.cases) > before, f"{path.name} is open")
         return self.session.current
+
+    def open_and_draw(self, path: Path) -> Any:
+        """Open an image, draw on it, and ask for an ensemble that takes its time."""
+        case = self.open(path)
+        self.click("diffseg.correct.paint")
+        self.drag((0.4, 0.45), (0.6, 0.55))
+        assert case.annotation.touched.any()
+        self.find("diffseg.propose.members").setValue(8)
+        self.find("diffseg.propose.steps").setValue(8)
+        return case
 
     def propose(self) -> None:
         """Press Propose and wait until the engine works."""
@@ -160,8 +205,11 @@ def robot(
     robot = Robot(qtbot, viewer, window)
     robot.wait(lambda: window.canvas is not None, "the window is there")
     yield robot
+    unforeseen = robot.unforeseen
+    unforeseen.stop()
     window.close()
     robot.viewer = robot.window = robot.session = None  # napari looks for leaks
+    assert not unforeseen.questions, "the window asked what no test answers"
 
 
 @pytest.fixture(scope="session")

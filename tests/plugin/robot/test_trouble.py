@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import resource
 import signal
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import psutil
 import pytest
 
 from diffseg.project.annotation import Annotation
@@ -21,69 +19,6 @@ from diffseg.project.journal import Journal
 from diffseg.volume import Volume
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
-
-
-def the_worker() -> psutil.Process:
-    """The process that holds the model: of ours, the one with the most memory."""
-    children = psutil.Process().children(recursive=True)
-    python = [one for one in children if "python" in one.name()]
-    return max(python, key=lambda one: one.memory_info().rss)
-
-
-def with_strokes(robot: Any, crop: Path) -> Any:
-    """Open the crop and draw on it."""
-    case = robot.open(crop)
-    robot.click("diffseg.correct.paint")
-    robot.drag((0.4, 0.45), (0.6, 0.55))
-    assert case.annotation.touched.any()
-    robot.find("diffseg.propose.members").setValue(8)
-    robot.find("diffseg.propose.steps").setValue(8)
-    return case
-
-
-def assert_can_propose(robot: Any, case: Any) -> None:
-    robot.find("diffseg.propose.members").setValue(2)
-    robot.find("diffseg.propose.steps").setValue(1)
-    robot.window.dock.propose.ask_replace = lambda touched, word: False
-    robot.propose()
-    robot.wait(lambda: case.proposal is not None, "it proposes again")
-    robot.wait_idle()
-
-
-def test_a_killed_worker_takes_no_stroke_with_it(robot: Any, crop: Path) -> None:
-    case = with_strokes(robot, crop)
-    drawn = case.annotation.values.copy()
-    layers = {layer.name for layer in robot.viewer.layers}
-    robot.propose()
-    robot.wait(lambda: robot.session.busy.fraction is not None, "members are drawn")
-    the_worker().send_signal(signal.SIGKILL)
-    robot.wait_idle()
-    assert "process" in robot.notice()
-    assert np.array_equal(case.annotation.values, drawn)
-    assert {layer.name for layer in robot.viewer.layers} == layers
-    assert case.proposal is None
-    assert_can_propose(robot, case)
-    touched = case.annotation.touched
-    assert np.array_equal(case.annotation.values[touched], drawn[touched])
-
-
-def test_a_worker_without_memory_says_so(robot: Any, crop: Path) -> None:
-    case = with_strokes(robot, crop)
-    drawn = case.annotation.values.copy()
-    robot.wait(lambda: robot.session.machine is not None, "the worker has loaded")
-    worker = the_worker()
-    before = worker.rlimit(psutil.RLIMIT_AS)
-    worker.rlimit(psutil.RLIMIT_AS, (worker.memory_info().vms + (8 << 20), before[1]))
-    try:
-        robot.propose()
-        robot.wait_idle()
-    finally:
-        if worker.is_running():
-            worker.rlimit(psutil.RLIMIT_AS, before)
-    assert "memory" in robot.notice()
-    assert case.proposal is None
-    assert np.array_equal(case.annotation.values, drawn)
-    assert_can_propose(robot, case)
 
 
 def bad_files(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -177,7 +112,7 @@ def small_files(size: int) -> Iterator[None]:
 def test_a_full_disk_leaves_no_half_a_mask(
     robot: Any, crop: Path, tmp_path: Path
 ) -> None:
-    case = with_strokes(robot, crop)
+    case = robot.open_and_draw(crop)
     folder = tmp_path / "full"
     folder.mkdir()
     robot.type("diffseg.export.path", str(folder / "mask.nii.gz"))
@@ -214,7 +149,10 @@ def test_two_windows_on_one_file(robot: Any, crop: Path, tmp_path: Path) -> None
         other.close()
 
 
-def test_the_robot_s_process_is_the_window_s(robot: Any) -> None:
-    """The worker is another process, and a child of this one."""
-    robot.wait(lambda: robot.session.machine is not None, "the worker has loaded")
-    assert the_worker().pid != os.getpid()
+def test_a_question_that_no_test_answers_is_closed_and_told(robot: Any) -> None:
+    robot.unforeseen.patience = 500
+    answer = robot.window.dock.propose.ask_replace(3)
+    assert answer is None  # as if given up
+    (name,) = robot.unforeseen.questions
+    assert "replace" in name.lower() or "question" in name.lower(), name
+    robot.unforeseen.questions.clear()

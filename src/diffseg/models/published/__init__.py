@@ -3,7 +3,8 @@
 A kind's file has ``convert(state) -> state``, which renames a published state dict for
 our network of the same weights, ``network(state) -> dict``, its name and configuration
 read from names and shapes, and ``sampling()`` and ``preparation()``, what its authors'
-code does, as the card's fields.
+code does, as the card's fields. It may have ``read(path) -> state``, where a checkpoint
+is no single file, and ``doubts(state) -> list``, what had to be taken for granted.
 """
 
 from __future__ import annotations

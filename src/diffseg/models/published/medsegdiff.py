@@ -26,7 +26,7 @@ def convert(state: State) -> dict[str, Tensor]:
     public code draws it anew at every call, around zero. It becomes its mean, zero.
     """
     mine = dict(state)
-    if _FILTER in state and f"{_EMBED}.weight" not in state:
+    if _drawn_anew(state):
         bottom = state["middle_block.1.norm.weight"].shape[0]
         depths = [
             int(name.split(".")[2])
@@ -37,6 +37,20 @@ def convert(state: State) -> dict[str, Tensor]:
         mine[f"{_EMBED}.weight"] = torch.zeros(bottom, state[last].shape[0], 1, 1)
         mine[f"{_EMBED}.bias"] = torch.zeros(bottom)
     return mine
+
+
+def doubts(state: State) -> list[str]:
+    """What had to be taken for granted, for the card."""
+    if not _drawn_anew(state):
+        return []
+    return [
+        "the layer between condition network and bottom is in no checkpoint, as the "
+        "public code draws it anew at every call: here it is its mean, zero"
+    ]
+
+
+def _drawn_anew(state: State) -> bool:
+    return _FILTER in state and f"{_EMBED}.weight" not in state
 
 
 def network(state: State) -> dict[str, Any]:
