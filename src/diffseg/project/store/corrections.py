@@ -88,10 +88,23 @@ def add_correction(
         "session": session,
         "role": role.value,
     }
+    kept, newest = _inserted(project, row, counts, against, written)
+    beside = newest is not None and newest != parent
+    return replace(_correction(project.folder, kept), beside=beside)
+
+
+def _inserted(
+    project: Project,
+    row: Row,
+    counts: Counts,
+    against: str,
+    written: Sequence[Written],
+) -> tuple[dict[str, Any], str | None]:
+    """Insert the row of files that are written; without it they are removed."""
     sound = False
     try:
         with project.write() as db:
-            kept, newest = insert_correction(db, row, counts, against, project.now(db))
+            done = insert_correction(db, row, counts, against, project.now(db))
             sound = True
     except BaseException:
         # Once the commit has begun, its outcome may be unknown: then the file
@@ -99,8 +112,7 @@ def add_correction(
         if not sound:
             _remove(project.folder, written)
         raise
-    beside = newest is not None and newest != parent
-    return replace(_correction(project.folder, kept), beside=beside)
+    return done
 
 
 def corrections_of(project: Project, case_id: str) -> tuple[Correction, ...]:
