@@ -158,11 +158,10 @@ def _predictions(data: str) -> Iterator[Cell]:
 
 def _clean_masks() -> Iterator[Cell]:
     """Table a: E2 that predicts the mask, and not the noise."""
-    for data in ("ph2", "lgg"):
-        name = f"{data}-ensemdiff"
-        sloped = (*CLEAN, *_weightings(data)["-sampling"])
-        yield Cell(f"{name}-x0-sampling", "a", data, name, sloped, EVALUATED)
-    yield Cell("ph2-ensemdiff-x0", "a", "ph2", "ph2-ensemdiff", CLEAN, EVALUATED)
+    data, name = "ph2", "ph2-ensemdiff"
+    yield Cell(f"{name}-x0", "a", data, name, CLEAN, EVALUATED)
+    sloped = (*CLEAN, *_weightings(data)["-sampling"])
+    yield Cell(f"{name}-x0-sampling", "a", data, name, sloped, EVALUATED)
 
 
 def _alignments(data: str) -> Iterator[Cell]:
