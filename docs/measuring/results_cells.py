@@ -80,7 +80,7 @@ class Cell:
         """Of its training."""
         if self.name.endswith("-teacher"):
             return TEACHER_STEPS
-        if self.recipe == "chasedb1-ensemdiff":
+        if self.table == "d" and self.recipe.startswith("chasedb1"):
             return VESSEL_STEPS
         return STEPS[self.table]
 
@@ -209,8 +209,10 @@ def _volumes() -> Iterator[Cell]:
 
 
 def _vessels() -> Iterator[Cell]:
-    """Table d: vessels by patient, with and without slope weighting."""
+    """Table d: vessels by patient, with and without slope weighting, and E1."""
     recipe, size = "chasedb1-ensemdiff", SIZES["chasedb1"]
+    for twin in (f"{recipe}-feedforward", "chasedb1-unet"):
+        yield Cell(f"{twin}-0", "d", "chasedb1-0", twin, size)
     for fold in range(FOLDS):
         here = f"chasedb1-{fold}"
         yield Cell(f"{recipe}-{fold}", "d", here, recipe, (*size, *CLEAN), FEWER)
