@@ -212,6 +212,7 @@ def _vessels() -> Iterator[Cell]:
     recipe, size = "chasedb1-ensemdiff", SIZES["chasedb1"]
     for twin in (f"{recipe}-feedforward", "chasedb1-unet"):
         yield Cell(f"{twin}-0", "d", "chasedb1-0", twin, size)
+    yield Cell("chasedb1-unet", "d", "chasedb1", "chasedb1-unet", size)  # to be shipped
     for fold in range(FOLDS):
         here = f"chasedb1-{fold}"
         yield Cell(f"{recipe}-{fold}", "d", here, recipe, (*size, *CLEAN), FEWER)
