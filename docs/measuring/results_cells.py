@@ -78,9 +78,9 @@ class Cell:
     @property
     def steps(self) -> int:
         """Of its training."""
-        if self.name.endswith("-teacher"):
+        if self.kind == "part" and self.name.endswith("-teacher"):
             return TEACHER_STEPS
-        if self.recipe == "chasedb1-ensemdiff":
+        if self.table == "d" and self.recipe.startswith("chasedb1"):
             return VESSEL_STEPS
         return STEPS[self.table]
 
@@ -158,11 +158,10 @@ def _predictions(data: str) -> Iterator[Cell]:
 
 def _clean_masks() -> Iterator[Cell]:
     """Table a: E2 that predicts the mask, and not the noise."""
-    for data in ("ph2", "lgg"):
-        name = f"{data}-ensemdiff"
-        sloped = (*CLEAN, *_weightings(data)["-sampling"])
-        yield Cell(f"{name}-x0-sampling", "a", data, name, sloped, EVALUATED)
-    yield Cell("ph2-ensemdiff-x0", "a", "ph2", "ph2-ensemdiff", CLEAN, EVALUATED)
+    data, name = "ph2", "ph2-ensemdiff"
+    yield Cell(f"{name}-x0", "a", data, name, CLEAN, EVALUATED)
+    sloped = (*CLEAN, *_weightings(data)["-sampling"])
+    yield Cell(f"{name}-x0-sampling", "a", data, name, sloped, EVALUATED)
 
 
 def _alignments(data: str) -> Iterator[Cell]:
@@ -205,13 +204,15 @@ def _volumes() -> Iterator[Cell]:
         yield Cell(f"{recipe}{way}", "d", data, recipe, said, FEW)
     for members, steps in ((1, 10), (2, 10), (5, 1), (5, 5)):
         yield _draws(data, f"{recipe}-sampling", members, steps)
-    noise = ("sampling.prediction=eps",)
-    yield Cell(f"{recipe}-eps", "d", data, recipe, (often, *noise), FEW)
+    yield Cell(f"{recipe}-eps", "d", data, recipe, (often,), FEW)  # as published
 
 
 def _vessels() -> Iterator[Cell]:
-    """Table d: vessels by patient, with and without slope weighting."""
+    """Table d: vessels by patient, with and without slope weighting, and E1."""
     recipe, size = "chasedb1-ensemdiff", SIZES["chasedb1"]
+    for twin in (f"{recipe}-feedforward", "chasedb1-unet"):
+        yield Cell(f"{twin}-0", "d", "chasedb1-0", twin, size)
+    yield Cell("chasedb1-unet", "d", "chasedb1", "chasedb1-unet", size)  # to be shipped
     for fold in range(FOLDS):
         here = f"chasedb1-{fold}"
         yield Cell(f"{recipe}-{fold}", "d", here, recipe, (*size, *CLEAN), FEWER)

@@ -34,3 +34,28 @@ def test_cells_come_after_those_that_they_need_and_have_names_of_their_own(resul
         assert set(cell.needs) <= seen, cell.name
         assert cell.name not in seen
         seen.add(cell.name)
+
+
+def test_what_was_measured_is_what_its_cell_says(results):
+    seen = 0
+    for cell in results.cells():
+        file = results.MEASURED / f"{cell.name}.json"
+        if not file.exists():
+            continue
+        found = json.loads(file.read_text(encoding="utf-8"))
+        assert found["recipe"] == cell.recipe, cell.name
+        assert found["settings"] == list(cell.settings), cell.name
+        assert found["evaluation"] == list(cell.evaluation), cell.name
+        if "train" in found:
+            assert found["train"]["steps"] == cell.steps, cell.name
+        seen += 1
+    assert seen
+
+
+def test_cells_of_one_table_and_data_set_take_equal_steps(results):
+    taken: dict[tuple[str, str], set[int]] = {}
+    for cell in results.cells():
+        if cell.kind == "model":
+            data = cell.data.partition("-")[0]
+            taken.setdefault((cell.table, data), set()).add(cell.steps)
+    assert all(len(steps) == 1 for steps in taken.values()), taken

@@ -13,6 +13,7 @@ SMALL = {
     "lesion-dermoscopy": ("ph2", 0.85),
     "nuclei-microscopy": ("nuclei", 0.75),
     "tumour-flair": ("lgg", 0.6),
+    "vessels-fundus": ("chasedb1", 0.7),
 }
 """The data set of each, and the Dice that its first cases of val surpass."""
 CASES = 3
