@@ -2,10 +2,10 @@
 
     python docs/measuring/make_models.py --runs runs [--replace]
 
-Of each data set, the cell with the highest Dice on val; of vessels that network, trained
-on the set's own split in place of a fold. The card is the run's own, with
-a name that says what is segmented, what was measured on val, and the limits of a few
-minutes' training.
+Of each data set, the cell with the highest Dice on val; of vessels that network trained
+on the set's own split in place of a fold. The card is the run's own, with a name that
+says what is segmented, what was measured on val, and the limits of a few minutes'
+training.
 """
 
 from __future__ import annotations

@@ -216,13 +216,15 @@ def _vessels() -> Iterator[Cell]:
     for fold in range(FOLDS):
         here = f"chasedb1-{fold}"
         yield Cell(f"{recipe}-{fold}", "d", here, recipe, (*size, *CLEAN), FEWER)
-    for members, steps in ((1, 5), (5, 1)):
-        yield _draws("chasedb1-0", f"{recipe}-0", members, steps)
+    yield _draws("chasedb1-0", f"{recipe}-0", 1, 5)
+    for fold in range(FOLDS):
+        yield _draws(f"chasedb1-{fold}", f"{recipe}-{fold}", 5, 1)
     for fold in range(WEIGHTED_FOLDS):
-        here = f"chasedb1-{fold}"
+        here, run = f"chasedb1-{fold}", f"{recipe}-sampling-{fold}"
         yield _fingerprint(here, here)
         said = (*size, *CLEAN, *_weightings(here)["-sampling"])
-        yield Cell(f"{recipe}-sampling-{fold}", "d", here, recipe, said, FEWER)
+        yield Cell(run, "d", here, recipe, said, FEWER)
+        yield _draws(here, run, 5, 1)
 
 
 def _fingerprint(

@@ -7,7 +7,11 @@ from typing import Any
 
 from diffseg.metrics.intervals import bootstrap_interval
 
-RUNS = ("chasedb1-ensemdiff", "chasedb1-ensemdiff-sampling")
+RUNS = {
+    "chasedb1-ensemdiff, five steps": "chasedb1-ensemdiff-{}",
+    "the same, one step": "chasedb1-ensemdiff-{}-5x1",
+}
+"""Rows of the table, and the cell of each fold."""
 TITLES = (
     "run",
     "folds",
@@ -26,8 +30,8 @@ def pooled_folds(found: Mapping[str, Any], folds: int) -> Iterator[str]:
     """The lines of the table; intervals are bootstraps over patients."""
     yield f"| {' | '.join(TITLES)} |"
     yield f"|{'---|' * len(TITLES)}"
-    for run in RUNS:
-        names = [f"{run}-{fold}" for fold in range(folds)]
+    for run, name in RUNS.items():
+        names = [name.format(fold) for fold in range(folds)]
         mine = [found[name]["val"] for name in names if name in found]
         if not mine:
             yield f"| {run} | 0 of {folds} |" + " |" * (len(TITLES) - 2)

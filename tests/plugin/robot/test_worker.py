@@ -1,4 +1,4 @@
-"""A worker that dies or has no memory takes nothing of the annotator's with it."""
+"""A worker that dies takes nothing of the annotator's with it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,8 @@ pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    """An engine of its own, whose worker asks the system for every block of memory.
-
-    The C library would keep what was used once, and set 64 MB aside for each thread:
-    a worker that may have no more could still do with that.
-    """
-    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", str(1 << 16))
-    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
+def engine() -> Iterator[Engine]:
+    """An engine of its own: killing its worker is nothing to other tests."""
     one = Engine.from_environment(threads=1)
     yield one
     one.close()
@@ -69,22 +63,3 @@ def test_a_killed_worker_takes_no_stroke_with_it(robot: Any, crop: Path) -> None
     assert_can_propose(robot, case)
     touched = case.annotation.touched
     assert np.array_equal(case.annotation.values[touched], drawn[touched])
-
-
-def test_a_worker_without_memory_says_so(robot: Any, crop: Path) -> None:
-    case = robot.open_and_draw(crop)
-    drawn = case.annotation.values.copy()
-    robot.wait(lambda: robot.session.machine is not None, "the worker has loaded")
-    worker = the_worker()
-    before = worker.rlimit(psutil.RLIMIT_AS)
-    worker.rlimit(psutil.RLIMIT_AS, (worker.memory_info().vms + (8 << 20), before[1]))
-    try:
-        robot.propose()
-        robot.wait_idle()
-    finally:
-        if worker.is_running():
-            worker.rlimit(psutil.RLIMIT_AS, before)
-    assert "memory" in robot.notice()
-    assert case.proposal is None
-    assert np.array_equal(case.annotation.values, drawn)
-    assert_can_propose(robot, case)
