@@ -64,7 +64,7 @@ class Unforeseen:
         self._standing = (dialog, looks)
         if dialog is not None and looks * self._timer.interval() >= self.patience:
             self.questions.append(dialog.objectName() or type(dialog).__name__)
-            dialog.reject() if hasattr(dialog, "reject") else dialog.close()
+            dialog.close()  # as if given up
 
     def stop(self) -> None:
         """Look no more."""
