@@ -97,9 +97,7 @@ class InHand(Intents):
             with self._watch.quiet():
                 stack.drop("preview")
 
-    def show_compared(
-        self, case: Case, values: NDArray[np.uint8], words: str
-    ) -> None:
+    def show_compared(self, case: Case, values: NDArray[np.uint8], words: str) -> None:
         """Show another mask of a case as lines, in a layer that is never saved."""
         with self._acting(case) as stack:
             if stack is not None:
