@@ -7,7 +7,7 @@ become the same rows, are checked once, and give the same `Dataset`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -114,8 +114,8 @@ class Dataset:
         return found[0], found[1]
 
 
-def load_dataset(path: str | Path) -> Dataset:
-    """Read and check a dataset.
+def load_dataset(path: str | Path, *, masks: bool = True) -> Dataset:
+    """Read and check a dataset; without `masks`, as if it had none.
 
     Parameters
     ----------
@@ -145,9 +145,10 @@ def load_dataset(path: str | Path) -> Dataset:
         )
     if path.name == "dataset.json":
         classes, rows = read_nnunet(path)
-        return _build(path, rows, classes)
-    rows = read_manifest(path)
-    return _build(path, rows, read_classes(path.parent / "classes.json"))
+    else:
+        classes, rows = read_classes(path.parent / "classes.json"), read_manifest(path)
+    rows = rows if masks else [replace(row, mask="", mask_2="") for row in rows]
+    return _build(path, rows, classes)
 
 
 def read_image(case: Case) -> Volume:

@@ -25,9 +25,11 @@ from diffseg_training.optimisation import learning_rate, make_optimiser
 from diffseg_training.pace import Averages, Pace
 from diffseg_training.recipe import Recipe
 from diffseg_training.sampling import CHANCE_KEY, Draws, Sample
+from diffseg_training.slice_draws import SliceDraws
 from diffseg_training.step import Step, keep_float32
 from diffseg_training.synchronised import synchronise_batch_norm
 
+AnyDraws = Draws | SliceDraws
 _SHARED_EVERY = 10  # steps between agreements on the time, on a GPU
 
 
@@ -48,7 +50,7 @@ class Descent:
     recipe : Recipe
     step : Step
         On any device; it is moved to the accelerator's.
-    draws : Draws
+    draws : Draws or SliceDraws
     accelerator : Accelerator
     pace : Pace
         Counted on by every step.
@@ -58,7 +60,7 @@ class Descent:
         self,
         recipe: Recipe,
         step: Step,
-        draws: Draws,
+        draws: AnyDraws,
         accelerator: Accelerator,
         pace: Pace,
     ) -> None:
@@ -157,7 +159,7 @@ class Descent:
 
     def _batch(
         self, samples: Sequence[Sample], block: range
-    ) -> tuple[Tensor, Tensor, list[torch.Generator], Tensor | None]:
+    ) -> tuple[Tensor, Tensor, list[torch.Generator], Tensor | None, Tensor | None]:
         image = torch.stack([one.image for one in samples])
         classes, known = parted(torch.stack([one.classes for one in samples]))
         if known is not None:
@@ -170,7 +172,10 @@ class Descent:
             non_blocking=True,
         )
         sources = [self.draws.noise(at) for at in block]
-        return image, classes.to(self.device, non_blocking=True), sources, known
+        classes = classes.to(self.device, non_blocking=True)
+        said = [one.labels for one in samples if one.labels is not None]
+        labels = torch.stack(said).to(self.device) if said else None
+        return image, classes, sources, known, labels
 
     def _update(self, broken: Tensor, before: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Step the optimiser and the average, unless the gradient is broken."""

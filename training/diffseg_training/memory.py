@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from diffseg.diffusion import generator
+from diffseg.domain.slice_labels import PRESENT
 from diffseg.errors import UserError
 from diffseg.segmenters.device import free_memory
 from diffseg_training.machines import arithmetic
@@ -45,7 +46,12 @@ class Need:
 
 
 def predict(
-    step: Step, recipe: Recipe, channels: int, images: int, device: str
+    step: Step,
+    recipe: Recipe,
+    channels: int,
+    images: int,
+    device: str,
+    structures: int = 0,
 ) -> Need:
     """Predict the memory of a run from a small step's activations.
 
@@ -61,6 +67,8 @@ def predict(
     images : int
         That go through the network at once, in this process.
     device : str
+    structures : int
+        Of which image-level labels speak; 0: there are classes instead.
     """
     trained = sum(_bytes(p) for p in step.trained())
     weights = sum(_bytes(t) for t in _tensors(step))
@@ -71,12 +79,16 @@ def predict(
     with _untouched(step), torch.random.fork_rng(devices=[]):
         try:
             took, part = (
-                _remembered(step, recipe, (shown, channels, *small), device),
+                _remembered(
+                    step, recipe, (shown, channels, *small), device, structures
+                ),
                 small,
             )
         except Exception:  # a network or loss of one fixed size
             took, part = (
-                _remembered(step, recipe, (shown, channels, *patch), device),
+                _remembered(
+                    step, recipe, (shown, channels, *patch), device, structures
+                ),
                 patch,
             )
     grown = torch.Size(patch).numel() / torch.Size(part).numel() * images / shown
@@ -97,7 +109,13 @@ def check(need: Need, recipe: Recipe, device: str) -> None:
         )
 
 
-def _remembered(step: Step, recipe: Recipe, shape: tuple[int, ...], device: str) -> int:
+def _remembered(
+    step: Step,
+    recipe: Recipe,
+    shape: tuple[int, ...],
+    device: str,
+    structures: int = 0,
+) -> int:
     """Bytes that a step keeps for its gradient, apart from the weights."""
     weights = {t.data_ptr() for t in _tensors(step)}
     kept: dict[int, int] = {}
@@ -110,6 +128,10 @@ def _remembered(step: Step, recipe: Recipe, shape: tuple[int, ...], device: str)
 
     image = torch.zeros(shape, device=device)
     classes = torch.zeros((shape[0], *shape[2:]), dtype=torch.int64, device=device)
+    labels = None
+    if structures:
+        classes = classes[:, :0, :0].flatten(1)
+        labels = classes.new_full((shape[0], structures), PRESENT)
     kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(
         arithmetic(recipe.optimiser.precision, device)
     )
@@ -119,7 +141,8 @@ def _remembered(step: Step, recipe: Recipe, shape: tuple[int, ...], device: str)
         torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
     ):
         # Kept alive to its end, so that no memory is counted twice or not at all.
-        answer = step(image, classes, [generator(0, i) for i in range(shape[0])])
+        sources = [generator(0, i) for i in range(shape[0])]
+        answer = step(image, classes, sources, None, labels)
     del answer
     return sum(kept.values())
 

@@ -16,6 +16,7 @@ from pydantic import (
 
 from diffseg.domain import Localisation, Preparation, Sampling
 from diffseg.errors import UserError
+from diffseg_training.recipe_labels import Labelling
 from diffseg_training.recipe_parts import (
     Augmentation,
     Finetuning,
@@ -81,6 +82,7 @@ class Recipe(Part):
     objective: SerializeAsAny[ObjectiveSettings]
     optimiser: Optimiser = Field(default_factory=Optimiser)
     length: Length = Field(default_factory=Length)
+    labels: Labelling = Field(default_factory=Labelling)
     lora: Lora | None = None
     finetuning: Finetuning | None = Field(
         None, description="Of `diffseg project finetune` alone"

@@ -15,10 +15,11 @@ from torch import nn
 from diffseg.domain import Label, LabelTable, ModelCard
 from diffseg.errors import UserError
 from diffseg.models import save_model
-from diffseg.progress import Work
+from diffseg.progress import Progress, Work
 from diffseg.segmenters import resolve_device
 from diffseg_training.curve import draw_curve
 from diffseg_training.dataset import Dataset, load_dataset
+from diffseg_training.labelled import label_set, prepare_labelled
 from diffseg_training.lock import alone_in
 from diffseg_training.machines import (
     end_processes,
@@ -62,7 +63,8 @@ def train_model(
     """
     recipe = load_recipe(name, overrides)
     where = resolve_device(device or "auto")
-    dataset = load_dataset(data)
+    labels_alone = recipe.objective.learns_labels and recipe.labels.source != "mask"
+    dataset = load_dataset(data, masks=not labels_alone)
     dataset.for_training()  # refused before anything is made
     make_accelerator(recipe, where, out)
     if is_first():
@@ -81,6 +83,8 @@ def train_model(
 def _train(
     recipe: Recipe, dataset: Dataset, out: Path, resume: bool, device: str
 ) -> Work[TrainingResult]:
+    if recipe.objective.learns_labels:
+        return (yield from _train_by_labels(recipe, dataset, out, resume, device))
     train, val = yield from _examples(recipe, dataset, out)
     held_out = chosen_cases(val, recipe.length)
     card = draft_card(recipe, dataset.labels)
@@ -102,6 +106,37 @@ def _train(
             resume=resume,
             held_out=held_out,
             check=check if drawn else None,
+        )
+    )
+
+
+def _train_by_labels(
+    recipe: Recipe, dataset: Dataset, out: Path, resume: bool, device: str
+) -> Work[TrainingResult]:
+    """Train on image-level labels; weights are chosen by the loss's own scores."""
+    if not is_first():
+        wait_for_first()
+    memory, found = recipe.loading.memory_gb * 1e9, []
+    for name, cases in zip(("train", "val"), dataset.for_training(), strict=True):
+        examples = yield from prepare_labelled(
+            cases,
+            dataset,
+            recipe.preparation,
+            recipe.labels,
+            cache=out / "cache",
+            memory=memory,
+        )
+        memory -= sum(one.bytes_held for one in examples)
+        told = label_set(examples, f"split {name} of {dataset.root}")
+        for line in (told.told(), *told.warnings):
+            yield Progress("prepare", len(cases), len(cases), f"{name}: {line}")
+        found.append(examples)
+    if is_first():
+        wait_for_first()
+    train, held_out = found
+    return (
+        yield from iter_train(
+            recipe, train, None, out, device=device, resume=resume, held_out=held_out
         )
     )
 

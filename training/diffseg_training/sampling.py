@@ -27,11 +27,16 @@ STEP_KEY, EXAMPLE_KEY, VALIDATION_KEY, CHANCE_KEY = 1, 2, 3, 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """A changed example: `image` (C, *patch) float32, `classes` (*patch) int64."""
+    """A changed example: `image` (C, *patch) float32, `classes` (*patch) int64.
+
+    With image-level labels (K,) int64, states of `diffseg.domain.slice_labels`, there
+    are no classes: an empty tensor.
+    """
 
     case: str
     image: Tensor
     classes: Tensor
+    labels: Tensor | None = None
 
 
 class Draws:
@@ -86,6 +91,11 @@ class Draws:
             image, classes, recipe.patch, recipe.augmentation, source, voxel
         )
         return Sample(one.case, image, classes)
+
+    @property
+    def structures(self) -> int:
+        """How many structures image-level labels speak of: there are none."""
+        return 0
 
     def noise(self, position: int) -> torch.Generator:
         """Source of the noise and timesteps that the example meets."""

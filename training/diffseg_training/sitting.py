@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from diffseg_training import memory
 from diffseg_training.descent import Descent
 from diffseg_training.lora import merged
+from diffseg_training.objectives import Scoring
 from diffseg_training.pace import Averages
 from diffseg_training.recipe import Recipe
 from diffseg_training.state import load_state, rewind_log, save_state, write_row
 from diffseg_training.trackers import track
-from diffseg_training.training_set import AnyExample
-from diffseg_training.validation import loss_scores
+from diffseg_training.validation import Shown, loss_scores
 
 Validate = Callable[[nn.Module], Mapping[str, float]]
 """Scores of a network with averaged weights; `score` is what is maximised."""
@@ -74,7 +74,9 @@ class Sitting:
         size = recipe.optimiser.batch // recipe.optimiser.accumulate
         size //= descent.accelerator.num_processes
         device = str(descent.device)
-        need = memory.predict(descent.step, recipe, len(image), size, device)
+        need = memory.predict(
+            descent.step, recipe, len(image), size, device, descent.draws.structures
+        )
         memory.check(need, recipe, device)
 
     def stale(self) -> bool:
@@ -114,7 +116,7 @@ class Sitting:
         }
 
     def validated(
-        self, validate: Validate | None, held_out: Sequence[AnyExample]
+        self, validate: Validate | None, held_out: Sequence[Shown]
     ) -> dict[str, float]:
         """Score the averaged weights, keep the best, save the state."""
         descent = self.descent
@@ -122,10 +124,12 @@ class Sitting:
         parameters = step.averaged()
         with average.in_place_of(parameters):
             step.eval()
-            if validate is None:
-                found = loss_scores(step, self.recipe, held_out, descent.accelerator)
-            else:
+            if validate is not None:
                 found = validate(step.network)
+            elif isinstance(step.loss, Scoring):
+                found = step.loss.scores(step.network, held_out, self.recipe)
+            else:
+                found = loss_scores(step, self.recipe, held_out, descent.accelerator)
             scores = dict(found)
             # The first ones are kept whatever they score: NaN is above nothing.
             self.unimproved += 1

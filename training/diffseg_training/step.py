@@ -47,9 +47,10 @@ class Step(nn.Module):
         classes: Tensor,
         sources: Sequence[torch.Generator],
         known: Tensor | None = None,
+        labels: Tensor | None = None,
     ) -> tuple[Tensor, Mapping[str, Tensor | float]]:
         """Loss and terms of a batch; see `Batch`."""
-        batch = Batch(image, classes, sources, known)
+        batch = Batch(image, classes, sources, known, labels)
         loss, terms = self.loss(self.network, batch)
         if self._anchor is None or not self.training:
             return loss, terms

@@ -14,7 +14,8 @@ from diffseg.errors import UserError, nearest
 from diffseg.networks import build_network, fast_layout
 from diffseg.progress import Work
 from diffseg_training.anchor import Anchor
-from diffseg_training.descent import Descent
+from diffseg_training.descent import AnyDraws, Descent
+from diffseg_training.labelled import LabelledExample
 from diffseg_training.learning import Learning
 from diffseg_training.lora import add_lora
 from diffseg_training.machines import make_accelerator
@@ -23,23 +24,24 @@ from diffseg_training.pace import Pace
 from diffseg_training.recipe import Recipe
 from diffseg_training.sampling import Draws
 from diffseg_training.sitting import Sitting, TrainingResult, Validate
+from diffseg_training.slice_draws import SliceDraws
 from diffseg_training.start import start_from
 from diffseg_training.step import Step
 from diffseg_training.trackers import check_trackers, start_trackers
-from diffseg_training.training_set import AnyExample
+from diffseg_training.validation import Shown
 
 _TOLD_EVERY = 1.0  # seconds between signs of life
 
 
 def iter_train(
     recipe: Recipe,
-    examples: Sequence[AnyExample],
+    examples: Sequence[Shown],
     validate: Validate | None,
     out: Path,
     *,
     device: str = "cpu",
     resume: bool = False,
-    held_out: Sequence[AnyExample] = (),
+    held_out: Sequence[Shown] = (),
     check: Callable[[nn.Module], object] | None = None,
 ) -> Work[TrainingResult]:
     """Train a network by a recipe; the best weights on validation win.
@@ -53,7 +55,7 @@ def iter_train(
     Parameters
     ----------
     recipe : Recipe
-    examples : sequence of Example or StoredExample
+    examples : sequence of Example, StoredExample or LabelledExample
         To learn from.
     validate : callable or None
         None scores by the loss on `held_out`.
@@ -75,7 +77,7 @@ def iter_train(
         architecture, or too many steps whose gradient was not finite.
     """
     _check_reviewed(recipe, examples)
-    draws = Draws(recipe, examples)
+    draws = _draws(recipe, examples)
     check_trackers(recipe.trackers)
     accelerator = make_accelerator(recipe, device, out, recipe.trackers)
     torch.manual_seed(recipe.seed)
@@ -100,7 +102,22 @@ def iter_train(
             accelerator.end_training()
 
 
-def _check_reviewed(recipe: Recipe, examples: Sequence[AnyExample]) -> None:
+def _draws(recipe: Recipe, examples: Sequence[Shown]) -> AnyDraws:
+    """Examples by their position in a run; they fit what the objective learns from."""
+    labelled = [one for one in examples if isinstance(one, LabelledExample)]
+    others = [one for one in examples if not isinstance(one, LabelledExample)]
+    if recipe.objective.learns_labels and not others:
+        return SliceDraws(recipe, labelled)
+    if labelled or recipe.objective.learns_labels:
+        kind = "image-level labels" if recipe.objective.learns_labels else "masks"
+        raise UserError(
+            f"objective {recipe.objective.name} learns from {kind}, and the examples "
+            "have others: prepare them for it"
+        )
+    return Draws(recipe, others)
+
+
+def _check_reviewed(recipe: Recipe, examples: Sequence[Shown]) -> None:
     if recipe.finetuning is None or recipe.objective.takes_unreviewed:
         return
     partial = next((one.case for one in examples if one.partial), None)
@@ -143,7 +160,7 @@ def _anchor(recipe: Recipe, network: nn.Module) -> Anchor | None:
 
 
 def _until_done(
-    run: Sitting, validate: Validate | None, held_out: Sequence[AnyExample]
+    run: Sitting, validate: Validate | None, held_out: Sequence[Shown]
 ) -> Work[None]:
     pace = run.descent.pace
     told = 0.0

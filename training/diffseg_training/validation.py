@@ -18,6 +18,7 @@ from diffseg.segmenters.base import load_method
 from diffseg.segmenters.network import NetworkSegmenter
 from diffseg_training.augment import example
 from diffseg_training.known import UNREVIEWED
+from diffseg_training.labelled import LabelledExample
 from diffseg_training.machines import all_of, share_of
 from diffseg_training.recipe import Recipe
 from diffseg_training.recipe_parts import Length
@@ -25,6 +26,7 @@ from diffseg_training.sampling import VALIDATION_KEY
 from diffseg_training.step import Step
 from diffseg_training.training_set import AnyExample
 
+Shown = AnyExample | LabelledExample
 _LOOKS = 4  # noises and places at which the loss of a held-out case is taken
 
 
@@ -89,7 +91,7 @@ def dice_scores(
 def loss_scores(
     step: Step,
     recipe: Recipe,
-    examples: Sequence[AnyExample],
+    examples: Sequence[Shown],
     accelerator: Accelerator,
 ) -> Mapping[str, float]:
     """Mean loss over held-out examples, always at the same noise; `score` is -loss."""
@@ -97,12 +99,18 @@ def loss_scores(
     for number in share_of(len(examples) * _LOOKS):
         one = examples[number // _LOOKS]
         source = generator(recipe.seed, VALIDATION_KEY, number)
-        image, classes = example(*one.arrays(source), recipe.patch, None, source)
+        labels = None
+        if isinstance(one, LabelledExample):
+            image, states = one.looked_at(source, recipe.patch)
+            classes = states[:0]
+            labels = states[None].to(accelerator.device)
+        else:
+            image, classes = example(*one.arrays(source), recipe.patch, None, source)
         image = image[None].to(
             accelerator.device, memory_format=fast_layout(len(recipe.patch))
         )
         classes = classes[None].to(accelerator.device)
-        loss, _ = step(image, classes, [source])
+        loss, _ = step(image, classes, [source], None, labels)
         found.append((number, float(loss)))
     mean = float(np.mean([loss for _, loss in sorted(all_of(found))]))
     return {"loss": mean, "score": -mean}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -34,12 +34,16 @@ class Batch:
     known : (B, *S) bool Tensor, optional
         Voxels that a person reviewed; no other is to have a say in the loss, though
         its class may be shown to the network. None: all.
+    labels : (B, K) int64 Tensor, optional
+        Image-level labels: 0 unknown, 1 present, 2 absent. Where they are given,
+        there are no classes.
     """
 
     image: Tensor
     classes: Tensor
     sources: Sequence[torch.Generator]
     known: Tensor | None = None
+    labels: Tensor | None = None
 
     @property
     def weights(self) -> Tensor | None:
@@ -61,6 +65,17 @@ class Loss(Protocol):
         ...
 
 
+@runtime_checkable
+class Scoring(Protocol):
+    """A loss that scores weights on held-out examples better than by itself."""
+
+    def scores(
+        self, network: nn.Module, examples: Sequence[Any], recipe: Recipe
+    ) -> Mapping[str, float]:
+        """Scores of an evaluating network; `score` is what is maximised."""
+        ...
+
+
 def make_loss(recipe: Recipe, network: nn.Module) -> Loss:
     """Make the loss of the objective that the recipe names.
 
@@ -79,4 +94,4 @@ def make_loss(recipe: Recipe, network: nn.Module) -> Loss:
     return cast("Loss", make(recipe, network))
 
 
-__all__ = ["Batch", "Loss", "make_loss"]
+__all__ = ["Batch", "Loss", "Scoring", "make_loss"]

@@ -13,5 +13,7 @@ class ObjectiveSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     takes_unreviewed: ClassVar[bool] = False
     """Whether voxels that nobody reviewed can be left out of the loss."""
+    learns_labels: ClassVar[bool] = False
+    """Whether it learns from image-level labels, so that no mask is read."""
 
     name: str = Field(title="Objective")
