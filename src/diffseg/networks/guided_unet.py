@@ -9,52 +9,25 @@ published names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from diffseg.networks.compact_unet import noise_embedding
-from diffseg.networks.guided_blocks import (
-    CONV,
-    GROUPS,
-    Attention,
-    Downsample,
-    Residual,
-    Silu,
-    Stage,
-    Upsample,
-    zero,
-)
+from diffseg.networks.guided_blocks import CONV, GROUPS, Silu, Upsample, zero
+from diffseg.networks.guided_encoder import GuidedEncoder
 
 
-class GuidedBody(nn.Module):
+class GuidedBody(GuidedEncoder):
     """The U-Net itself, from the channels that enter to the channels that leave.
 
     Parameters
     ----------
-    dims : {2, 3}
-        Spatial dimensions. Every dimension is halved from level to level.
-    in_channels, out_channels : int
-        Channels that enter and leave.
-    channels : int
-        Width of the first level, a multiple of 32.
-    multipliers : sequence of int
-        Width of each level, in units of `channels`.
-    blocks : int
-        Residual blocks a level on the way down; one more on the way up.
-    heads : int
-        Heads of every attention; they divide its width.
-    attention : sequence of int
-        Downsamplings (1, 2, 4 ...) whose levels attend; the deepest always does.
-    film : bool
-        Whether the embedding scales and shifts, rather than being added.
-    conv_resampling : bool
-        Whether resampling is learned.
-    residual_resampling : bool
-        Whether residual blocks do the resampling, by averaging and repeating.
-    dropout : float
-        Share of activations dropped in training, in [0, 1).
+    dims, in_channels, channels, multipliers, blocks, heads, attention, film,
+    conv_resampling, residual_resampling, dropout
+        As `GuidedEncoder` takes them; on the way up there is one block more a level.
+    out_channels : int
+        Channels that leave.
     """
 
     def __init__(
@@ -72,56 +45,26 @@ class GuidedBody(nn.Module):
         residual_resampling: bool,
         dropout: float,
     ) -> None:
-        super().__init__()
-        widths = [channels * multiplier for multiplier in multipliers]
-        _check(dims, channels, widths, heads)
-        self.dims = dims
-        self.channels = channels
-        self.widths = tuple(widths)
-        self.blocks = blocks
-        self.embedding = 4 * channels
-        self.levels = len(widths)
-        self._film, self._dropout, self._heads = film, dropout, heads
-        self._learned, self._residual = conv_resampling, residual_resampling
-        self._attention = frozenset(attention)
-        self.time_embed = nn.Sequential(
-            nn.Linear(channels, self.embedding),
-            nn.SiLU(),
-            nn.Linear(self.embedding, self.embedding),
-        )
-        stem = CONV[dims](in_channels, channels, 3, padding=1)
-        self.input_blocks = nn.ModuleList([Stage(stem)])
-        kept = self._descend(widths, blocks)
-        self.middle_block = Stage(
-            self._block(widths[-1], widths[-1]),
-            Attention(widths[-1], heads),
-            self._block(widths[-1], widths[-1]),
+        super().__init__(
+            dims,
+            in_channels,
+            channels,
+            multipliers,
+            blocks,
+            heads,
+            attention,
+            film,
+            conv_resampling,
+            residual_resampling,
+            dropout,
         )
         self.output_blocks = nn.ModuleList()
-        self._ascend(widths, blocks, kept)
+        self._ascend(self.widths, blocks, list(self.kept_widths))
         self.out = nn.Sequential(
-            nn.GroupNorm(GROUPS, widths[0]),
+            nn.GroupNorm(GROUPS, self.widths[0]),
             Silu(),
-            zero(CONV[dims](widths[0], out_channels, 3, padding=1)),
+            zero(CONV[dims](self.widths[0], out_channels, 3, padding=1)),
         )
-
-    def _descend(self, widths: Sequence[int], blocks: int) -> list[int]:
-        """Append the way down; widths of all its outputs, the stem's included."""
-        width = self.channels
-        kept = [width]
-        for level, wide in enumerate(widths):
-            for _ in range(blocks):
-                self.input_blocks.append(self._stage(width, wide, level))
-                kept.append(width := wide)
-            if level < len(widths) - 1:
-                halve = (
-                    self._block(wide, wide, "down")
-                    if self._residual
-                    else Downsample(self.dims, wide, self._learned)
-                )
-                self.input_blocks.append(Stage(halve))
-                kept.append(wide)
-        return kept
 
     def _ascend(self, widths: Sequence[int], blocks: int, kept: list[int]) -> None:
         """Append the way up; each block takes one output of the way down."""
@@ -137,54 +80,6 @@ class GuidedBody(nn.Module):
                     if self._residual
                     else Upsample(self.dims, width, self._learned)
                 )
-
-    def _stage(self, cin: int, cout: int, level: int) -> Stage:
-        stage = Stage(self._block(cin, cout))
-        if 2**level in self._attention:
-            stage.append(Attention(cout, self._heads))
-        return stage
-
-    def _block(self, cin: int, cout: int, resampling: str = "none") -> Residual:
-        return Residual(
-            self.dims,
-            cin,
-            cout,
-            self.embedding,
-            self._film,
-            self._dropout,
-            resampling,  # type: ignore[arg-type]
-        )
-
-    @property
-    def multiple(self) -> int:
-        """Spatial sizes must be multiples of this."""
-        return int(2 ** (self.levels - 1))
-
-    def told(self, timesteps: Tensor, dtype: torch.dtype) -> Tensor:
-        """Embedding (B, E) of the timesteps (B,)."""
-        embedding: Tensor = self.time_embed(
-            noise_embedding(timesteps, self.channels).to(dtype)
-        )
-        return embedding
-
-    def descend(
-        self,
-        x: Tensor,
-        embedding: Tensor,
-        conditioned: Callable[[int, Tensor], Tensor] | None = None,
-    ) -> list[Tensor]:
-        """Outputs of the way down, the stem's first.
-
-        `conditioned` is given each output's index and the output, and answers what
-        goes on in its place.
-        """
-        kept = []
-        for index, block in enumerate(self.input_blocks):
-            x = block(x, embedding)
-            if conditioned is not None:
-                x = conditioned(index, x)
-            kept.append(x)
-        return kept
 
     def ascend(self, x: Tensor, embedding: Tensor, kept: list[Tensor]) -> Tensor:
         """Through the bottom, from `x`, and up to the channels that leave."""
@@ -270,15 +165,6 @@ class GuidedUNet(GuidedBody):
     def forward(self, noisy: Tensor, timesteps: Tensor, image: Tensor) -> Tensor:
         """`denoise` with the features of `image` (B, C, *S)."""
         return self.denoise(noisy, timesteps, self.encode(image))
-
-
-def _check(dims: int, channels: int, widths: Sequence[int], heads: int) -> None:
-    if dims not in CONV:
-        raise TypeError(f"dims is {dims}; give 2 or 3")
-    if channels % GROUPS:
-        raise TypeError(f"channels is {channels}; give a multiple of {GROUPS}")
-    if any(width % heads for width in widths):
-        raise TypeError(f"heads is {heads}; give a divisor of every level's width")
 
 
 def build(**config: object) -> GuidedUNet:

@@ -1,0 +1,129 @@
+"""CLDF's three networks in one: diffusion model, noisy classifier, pixel decoder.
+
+Zeng et al. 2025, "Contrastive Learning with Diffusion Features": the diffusion model is
+frozen and gives the features of pixels, the decoder embeds them, and the classifier
+says which slices show a class at all, where nobody has said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from diffseg.domain.slice_labels import PRESENT
+from diffseg.networks.class_unet import ClassUNet
+from diffseg.networks.noisy_classifier import NoisyClassifier
+from diffseg.networks.pixel_decoder import PixelDecoder
+
+Features = Literal["diffusion", "classifier"]
+
+
+class Cldf(nn.Module):
+    """All that a proposal from image-level labels takes.
+
+    Parameters
+    ----------
+    image_channels : int
+    classes : int
+        Foreground classes K.
+    diffusion, classifier : mapping
+        Configurations of `ClassUNet` and `NoisyClassifier`, besides channels and
+        classes.
+    features : {"diffusion", "classifier"}
+        Whose blocks the features of pixels come from.
+    blocks : sequence of int
+        Of the diffusion model's way up, or of the classifier's way down.
+    timesteps : sequence of int
+        Noise levels that features are averaged over; a member takes as many of them as
+        it has steps.
+    width, layers : int
+        Of the decoder.
+    temperature : float
+        Of the contrastive loss, and of the probabilities; see
+        `diffseg.segmenters.weak.clusters.shares`.
+    gate : float
+        Probability from which a class is looked for in a slice of which nobody said
+        whether it is there.
+    starts, iterations : int
+        Of K-means; see `diffseg.segmenters.weak.clusters.clustered`.
+    """
+
+    learned_variance = False
+    dims = 2
+    references: Tensor
+
+    def __init__(
+        self,
+        image_channels: int = 4,
+        classes: int = 1,
+        diffusion: Mapping[str, Any] | None = None,
+        classifier: Mapping[str, Any] | None = None,
+        features: Features = "diffusion",
+        blocks: Sequence[int] = (7, 8, 10, 11, 16),
+        timesteps: Sequence[int] = (50, 150, 250),
+        width: int = 16,
+        layers: int = 4,
+        temperature: float = 0.1,
+        gate: float = 0.5,
+        starts: int = 1,
+        iterations: int = 25,
+    ) -> None:
+        super().__init__()
+        shared = {"image_channels": image_channels, "classes": classes}
+        self.diffusion = ClassUNet(**shared, **dict(diffusion or {}))
+        self.classifier = NoisyClassifier(**shared, **dict(classifier or {}))
+        self.image_channels, self.classes = image_channels, classes
+        self.features: Features = features
+        self.blocks, self.timesteps = tuple(blocks), tuple(timesteps)
+        if not self.timesteps or min(self.timesteps) < 0:
+            raise TypeError(f"timesteps are {self.timesteps}; give one or more")
+        source = {"diffusion": self.diffusion, "classifier": self.classifier}
+        if features not in source:
+            raise TypeError(f"features is {features!r}; give {' or '.join(source)}")
+        try:
+            widths = source[features].feature_widths(self.blocks)
+        except ValueError as err:
+            raise TypeError(str(err)) from err
+        self.decoder = PixelDecoder(widths, width, layers)
+        self.register_buffer("references", torch.zeros(classes + 1, width))
+        self.temperature, self.gate = temperature, gate
+        self.starts, self.iterations = starts, iterations
+
+    @property
+    def multiple(self) -> int:
+        """Spatial sizes must be multiples of this."""
+        return max(self.diffusion.multiple, self.classifier.multiple)
+
+    @property
+    def mask_channels(self) -> int:
+        """Foreground classes."""
+        return self.classes
+
+    def encode(self, image: Tensor) -> Tensor:
+        """The image itself: a look at it begins with noise."""
+        return image
+
+    def denoise(self, noisy: Tensor, timesteps: Tensor, features: Tensor) -> Tensor:
+        """Embeddings (B, E, Y, X) after one look at images, for timing alone."""
+        image = features.expand(len(noisy), *features.shape[1:])
+        if self.features == "classifier":
+            maps = self.classifier.feature_maps(image, timesteps, self.blocks)
+            return self.decoder.from_maps(maps, image.shape[2:])
+        states = torch.full(
+            (len(noisy), self.classes), PRESENT, dtype=torch.long, device=noisy.device
+        )
+        condition = self.diffusion.condition(states).to(image.dtype)
+        maps = self.diffusion.feature_maps(image, timesteps, condition, self.blocks)
+        return self.decoder.from_maps(maps, image.shape[2:])
+
+    def forward(self, noisy: Tensor, timesteps: Tensor, image: Tensor) -> Tensor:
+        """`denoise` of `image`."""
+        return self.denoise(noisy, timesteps, self.encode(image))
+
+
+def build(**config: object) -> Cldf:
+    """Build a `Cldf`."""
+    return Cldf(**config)  # type: ignore[arg-type]

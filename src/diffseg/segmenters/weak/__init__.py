@@ -1,0 +1,1 @@
+"""Masks from image-level labels: what the weak methods share."""
