@@ -63,6 +63,10 @@ def train_model(
     """
     recipe = load_recipe(name, overrides)
     where = resolve_device(device or "auto")
+    if recipe.objective.chained:
+        from diffseg_training.weak.run import train_chain
+
+        return (yield from train_chain(recipe, data, out, resume, where))
     labels_alone = recipe.objective.learns_labels and recipe.labels.source != "mask"
     dataset = load_dataset(data, masks=not labels_alone)
     dataset.for_training()  # refused before anything is made

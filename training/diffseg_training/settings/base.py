@@ -15,5 +15,7 @@ class ObjectiveSettings(BaseModel):
     """Whether voxels that nobody reviewed can be left out of the loss."""
     learns_labels: ClassVar[bool] = False
     """Whether it learns from image-level labels, so that no mask is read."""
+    chained: ClassVar[bool] = False
+    """Whether several networks are trained, one after another, each a stage."""
 
     name: str = Field(title="Objective")

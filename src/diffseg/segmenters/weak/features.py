@@ -190,3 +190,9 @@ def gathered(maps: Sequence[Tensor], points: Tensor, size: Sequence[int]) -> Ten
         for one in maps
     ]
     return torch.cat(found).T
+
+
+def with_border(images: Tensor, multiple: int) -> Tensor:
+    """Slices (B, C, Y, X) with sides that are multiples, going on as their border."""
+    below, right = (-n % multiple for n in images.shape[2:])
+    return functional.pad(images, (0, right, 0, below), mode="replicate")

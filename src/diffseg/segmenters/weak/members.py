@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from diffseg.diffusion import generator, schedule_of
 from diffseg.domain import ModelCard
@@ -36,6 +35,7 @@ from diffseg.segmenters.means import first_means, placed, smaller
 from diffseg.segmenters.members import BLOCK_VOXELS, blocks
 from diffseg.segmenters.noise import StackNoise
 from diffseg.segmenters.source import Drawn, Slab, Step
+from diffseg.segmenters.weak.features import with_border
 from diffseg.segmenters.weak.looking import Look, States, looked_at
 
 _STARTS, _LEVELS = 1, 2  # keys that part a member's choices from one another
@@ -141,7 +141,7 @@ class CldfMembers:
                     self._placed(noise([member], i, some)[0].movedim(1, 0))
                     for i in range(len(levels))
                 ]
-                shown = self._slices(image, at[batch], noise_size=fields[0].shape[2:])
+                shown = self._slices(image, at[batch])
                 work = looked_at(
                     look,
                     shown,
@@ -156,17 +156,12 @@ class CldfMembers:
             found.append(torch.cat(parts).movedim(0, 1))
         return torch.stack(found)
 
-    def _slices(
-        self, image: NDArray[np.float32], at: Sequence[int], noise_size: Sequence[int]
-    ) -> Tensor:
+    def _slices(self, image: NDArray[np.float32], at: Sequence[int]) -> Tensor:
         """Slices (B, C, Y', X') as the network sees them."""
         array = torch.from_numpy(np.ascontiguousarray(image))
         context = self._card.preparation.context
         stack = torch.cat([with_context(array, context, range(z, z + 1)) for z in at])
-        below = noise_size[0] - stack.shape[2]
-        right = noise_size[1] - stack.shape[3]
-        # What lies beyond the image goes on as its border does.
-        return self._placed(functional.pad(stack, (0, right, 0, below), "replicate"))
+        return self._placed(with_border(stack, self._network.multiple))
 
     def _placed(self, batch: Tensor) -> Tensor:
         batch = batch.to(self.means.device, self.means.dtype)

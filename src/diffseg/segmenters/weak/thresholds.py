@@ -7,8 +7,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy import ndimage
-from skimage.filters import threshold_otsu
 
 Floats = NDArray[np.float32]
 
@@ -36,6 +34,8 @@ class Threshold(BaseModel):
             return self.value
         if self.kind == "percentile":
             return float(np.percentile(one, min(self.value, 100.0)))
+        from skimage.filters import threshold_otsu  # slow to import, and seldom used
+
         return float(threshold_otsu(one))
 
 
@@ -48,6 +48,8 @@ def stretched(one: NDArray[Any], blur: float = 0.0) -> Floats:
     blur : float
         Standard deviation of a Gaussian, pixels.
     """
+    from scipy import ndimage
+
     smooth = one.astype(np.float64)
     if blur > 0:
         smooth = ndimage.gaussian_filter(smooth, blur)

@@ -1,0 +1,226 @@
+"""The whole chain on drawn blobs: from images and labels to masks, and resumed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from skimage.io import imsave
+
+from diffseg import Request, Volume, load_segmenter
+from diffseg.errors import UserError
+from diffseg.progress import run
+from diffseg_training.run import train_model
+from diffseg_training.weak import chain as chain_module
+
+SMALL = {"channels": 32, "multipliers": [1, 2], "blocks": 1, "attention": []}
+STAGE = {"share": 0.3, "steps": 6}
+RECIPE: dict[str, Any] = {
+    "name": "blobs-weak",
+    "title": "Blobs, from labels alone",
+    "method": "cldf",
+    "network": {
+        "name": "cldf",
+        "diffusion": {"heads": 1, **SMALL},
+        "classifier": {"size": 32, "head_channels": 16, **SMALL},
+        "blocks": [1, 3],
+        "timesteps": [50, 100, 150],
+        "width": 8,
+    },
+    "patch": [32, 32],
+    "preparation": {
+        "dims": 2,
+        "channels": ["brightness"],
+        "intensity": {"kind": "range", "low": 0, "high": 255, "to": [-1, 1]},
+    },
+    "sampling": {
+        "prediction": "eps", "schedule": "linear", "steps": 2, "members": 2
+    },
+    "objective": {
+        "name": "cldf",
+        "diffusion": {**STAGE, "objective": {"name": "class_diffusion"}},
+        "classifier": {**STAGE, "objective": {"name": "noisy_classification"}},
+        "cam": {
+            **STAGE,
+            "objective": {"name": "classification"},
+            "source": "layer_cam_stages",
+        },
+        "gradients": {"timesteps": [50, 150]},
+        "selection": {
+            "cam": {"kind": "percentile", "value": 60},
+            "gradient": {"kind": "percentile", "value": 60},
+            "foreground": 40,
+            "background": 80,
+        },
+        "decoder": {"epochs": 2, "pixels": 200, "learning_rate": 0.05},
+    },
+    "optimiser": {"batch": 4, "learning_rate": 1.0e-3, "precision": "fp32"},
+    "length": {"validations": 1, "validation_cases": 6},
+    "trackers": [],
+    "card": {
+        "modality": "drawing",
+        "licence": "CC0",
+        "data": "Bright discs.",
+        "intended_use": "A test.",
+        "limits": ["It knows discs alone."],
+    },
+}  # fmt: skip
+STAGES = ("diffusion", "classifier", "cam", "pixels", "decoder")
+
+
+@pytest.fixture(scope="module")
+def blobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of which every other shows a disc, with labels; the masks are lies."""
+    root = tmp_path_factory.mktemp("blobs")
+    rows = []
+    for case in range(16):
+        random = np.random.default_rng(case)
+        y, x = np.mgrid[:32, :32] - random.uniform(10, 22, (2, 1, 1))
+        disc = (x**2 + y**2 < 36) & (case % 2 == 0)
+        grey = 60 + 120 * disc + 10 * random.standard_normal(disc.shape)
+        imsave(root / f"{case}.png", grey.clip(0, 255).astype(np.uint8))
+        split = "train" if case < 10 else "val"
+        # Nobody may look for the mask: it is not there.
+        rows.append([case, case, split, f"{case}.png", "", "" if case % 2 else "disc"])
+    with (root / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["case", "group", "split", "image", "mask", "labels"])
+        writer.writerows(rows)
+    (root / "classes.json").write_text(json.dumps({"1": "disc"}))
+    return root
+
+
+@pytest.fixture(scope="module")
+def recipe(blobs: Path) -> str:
+    path = blobs / "recipe.yaml"
+    path.write_text(yaml.safe_dump(RECIPE))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def trained(
+    blobs: Path, recipe: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    """A run that was interrupted in its fourth stage, and resumed."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    work = train_model(recipe, str(blobs), out, device="cpu")
+    for progress in work:
+        if progress.stage == "pixels" and progress.done == 4:
+            work.close()
+    assert (out / "cam" / "done.json").is_file()
+    assert not (out / "pixels" / "done.json").exists()
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    told = run(train_model(recipe, str(blobs), out, resume=True, device="cpu"))
+    assert before.items() <= {
+        path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")
+    }.items()
+    return out, told
+
+
+@pytest.mark.slow
+def test_it_goes_from_pictures_to_a_model_and_resumes(
+    trained: tuple[Path, dict[str, Any]],
+) -> None:
+    out, told = trained
+    assert told["model"] == str(out / "model")
+    assert set(told["stages"]) == set(STAGES)
+    pixels = told["stages"]["pixels"]
+    assert pixels["slices"] == 5
+    assert pixels["selected"] + pixels["skipped"] == 5
+    assert {"accuracy", "loss", "score"} == set(told["best"])
+    assert Path(told["curve"]).is_file()
+
+
+@pytest.mark.slow
+def test_its_model_proposes_and_the_label_is_heard(
+    trained: tuple[Path, dict[str, Any]], blobs: Path
+) -> None:
+    from diffseg.domain import ImageLabels
+
+    out, _ = trained
+    segmenter = load_segmenter(out / "model", device="cpu")
+    volume = Volume.read(blobs / "12.png")
+    labels = ImageLabels.parse("disc")
+    found = segmenter.propose(Request(volume, labels=labels))
+    assert found.probability.shape == (1, 1, 32, 32)
+    assert found.probability.any()
+    absent = ImageLabels.parse("disc=absent")
+    assert not segmenter.propose(Request(volume, labels=absent)).mask.any()
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_told_again_and_other_settings_are_refused(
+    trained: tuple[Path, dict[str, Any]], blobs: Path, recipe: str
+) -> None:
+    out, told = trained
+    again = run(train_model(recipe, str(blobs), out, resume=True, device="cpu"))
+    assert again["stages"] == told["stages"]
+    with pytest.raises(UserError, match="holds a run already"):
+        run(train_model(recipe, str(blobs), out, device="cpu"))
+    with pytest.raises(UserError, match="stage pixels .* made with other settings"):
+        run(
+            train_model(
+                recipe,
+                str(blobs),
+                out,
+                ["objective.gradients.draws=2"],
+                resume=True,
+                device="cpu",
+            )
+        )
+
+
+@pytest.mark.slow
+def test_pixels_are_the_same_however_the_stage_was_cut(
+    trained: tuple[Path, dict[str, Any]], blobs: Path, recipe: str, tmp_path: Path
+) -> None:
+    import shutil
+
+    out, _ = trained
+    other = tmp_path / "out"
+    shutil.copytree(out, other)
+    shutil.rmtree(other / "pixels")
+    run(train_model(recipe, str(blobs), other, resume=True, device="cpu"))
+    names = sorted(path.name for path in (out / "pixels").glob("*.npy"))
+    assert names == sorted(path.name for path in (other / "pixels").glob("*.npy"))
+    for name in names:
+        one, two = (np.load(root / "pixels" / name) for root in (out, other))
+        np.testing.assert_allclose(one.astype(float), two.astype(float), atol=1e-2)
+
+
+def test_what_would_fail_after_hours_is_refused_at_once(
+    blobs: Path, recipe: str, tmp_path: Path
+) -> None:
+    for override, message in (
+        ("network.blocks=[99]", "give 0 to 3"),
+        ("objective.gradients.timesteps=[5000]", "timestep 5000"),
+        ("objective.diffusion.objective.name=feedforwards", "is not one of"),
+        ("network.classifier.size=31", "multiple of 2"),
+    ):
+        with pytest.raises(UserError, match=message):
+            run(
+                train_model(
+                    recipe, str(blobs), tmp_path / "out", [override], device="cpu"
+                )
+            )
+        assert not (tmp_path / "out" / "diffusion" / "log.jsonl").exists()
+        (tmp_path / "out" / "chain.json").unlink(missing_ok=True)
+
+
+def test_nothing_sure_anywhere_is_told(
+    blobs: Path, recipe: str, tmp_path: Path
+) -> None:
+    overrides = [
+        "objective.selection.cam.kind=fixed",
+        "objective.selection.cam.value=2",
+        *(f"objective.{stage}.steps=1" for stage in chain_module.TRAINED),
+    ]
+    with pytest.raises(UserError, match="of 5 slices none has pixels"):
+        run(
+            train_model(recipe, str(blobs), tmp_path / "out", overrides, device="cpu")
+        )

@@ -1,0 +1,1 @@
+"""From image-level labels to masks: the stages of CLDF, one after another."""

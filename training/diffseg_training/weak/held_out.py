@@ -1,0 +1,51 @@
+"""Slices of val that weights are scored on, in batches, always the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffseg.domain.slice_labels import UNKNOWN
+from diffseg_training.labelled import LabelledExample, centred
+from diffseg_training.recipe import Recipe
+
+_BATCH = 16
+_MOST = 200  # slices, where the recipe does not say
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slices:
+    """A batch of labelled slices.
+
+    `image` is (B, C, Y, X) float32, `states` (B, K) int64; `first` is the first one's
+    place among all.
+    """
+
+    image: Tensor
+    states: Tensor
+    first: int
+
+
+def batches(
+    examples: Sequence[LabelledExample], recipe: Recipe, device: torch.device
+) -> Iterator[Slices]:
+    """At most ``length.validation_cases`` slices of which something is known, evenly.
+
+    Without a number in the recipe, 200.
+    """
+    places = [
+        (example, plane)
+        for example in examples
+        for plane in np.flatnonzero((example.labels.states != UNKNOWN).any(axis=1))
+    ]
+    most = min(recipe.length.validation_cases or _MOST, len(places))
+    chosen = [places[int(i)] for i in np.linspace(0, len(places) - 1, most)]
+    for first in range(0, len(chosen), _BATCH):
+        shown = [one.plane(int(z)) for one, z in chosen[first : first + _BATCH]]
+        image = torch.stack([centred(image, recipe.patch) for image, _ in shown])
+        states = torch.stack([states for _, states in shown])
+        yield Slices(image.to(device), states.to(device), first)

@@ -1,0 +1,328 @@
+"""The stage that selects pixels and keeps their features: no mask, no whole map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from diffseg.diffusion import NoiseSchedule, generator
+from diffseg.diffusion.gradient_maps import mean_gradient_map
+from diffseg.domain.slice_labels import ABSENT, PRESENT, UNKNOWN
+from diffseg.errors import UserError
+from diffseg.networks.noisy_classifier import NoisyClassifier, log_probability
+from diffseg.progress import Progress, Work
+from diffseg.segmenters.cams import cam_maps
+from diffseg.segmenters.weak.features import (
+    MapSource,
+    gathered,
+    mean_maps,
+    with_border,
+)
+from diffseg.segmenters.weak.thresholds import Floats
+from diffseg_training.cache import Cache
+from diffseg_training.labelled import LabelledExample
+from diffseg_training.settings.cldf import Gradients, Selecting
+from diffseg_training.weak.selection import Rules, drawn, selected
+
+_BATCH = 4  # slices at once
+_GRADIENT, _FEATURE, _CHOICE = 11, 12, 13  # keys of random numbers
+NAMES = ("features", "classes")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Teachers:
+    """The frozen networks that say where a class is, and what pixels look like.
+
+    Parameters
+    ----------
+    classifier : NoisyClassifier
+        Whose gradient is mapped.
+    cam : nn.Module
+        Whose activation maps are refined, of the source `cam_source`.
+    cam_source : str
+        One of `diffseg.segmenters.cams`.
+    maps : MapSource
+        Of the features.
+    schedule : NoiseSchedule
+    timesteps : tuple of int
+        Noise levels of the features.
+    multiple : int
+        Sides of what the networks see are multiples of this.
+    """
+
+    classifier: NoisyClassifier
+    cam: nn.Module
+    cam_source: str
+    maps: MapSource
+    schedule: NoiseSchedule
+    timesteps: tuple[int, ...]
+    multiple: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A slice to learn from: which of which example."""
+
+    example: int
+    plane: int
+    case: str
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        return f"{self.example:06d}-{self.plane:04d}"
+
+
+def places(
+    examples: Sequence[LabelledExample], options: Selecting
+) -> tuple[list[Place], list[Place]]:
+    """Slices that show a class, and some that are known to show none."""
+    shown: list[Place] = []
+    empty: list[Place] = []
+    for index, one in enumerate(examples):
+        for plane, states in enumerate(one.labels.states):
+            place = Place(index, plane, one.case)
+            if (states == PRESENT).any():
+                shown.append(place)
+            elif (states == ABSENT).all():
+                empty.append(place)
+    return _evenly(shown, options.slices), _evenly(empty, options.negatives)
+
+
+def _evenly(found: list[Place], most: int | None) -> list[Place]:
+    if most is None or len(found) <= most:
+        return found
+    return [found[int(i)] for i in np.linspace(0, len(found) - 1, most)]
+
+
+def iter_pixels(
+    examples: Sequence[LabelledExample],
+    teachers: Teachers,
+    gradients: Gradients,
+    options: Selecting,
+    folder: Path,
+    *,
+    seed: int,
+    device: str,
+) -> Work[dict[str, Any]]:
+    """Select pixels of slices and write their features, slice by slice.
+
+    A slice whose files lie in the folder already is not looked at again. One in which
+    nothing is surely foreground, or nothing background, is skipped and counted.
+
+    Returns
+    -------
+    dict
+        slices, selected (slices with pixels), skipped, negatives, foreground (mean
+        share of the slices that is surely of a class).
+
+    Raises
+    ------
+    UserError
+        No slice has any pixel to learn from.
+    """
+    store, rules = Cache(folder), _rules(options)
+    shown, empty = places(examples, options)
+    todo = [(place, True) for place in shown] + [(place, False) for place in empty]
+    done = 0
+    for some, positive in _batches(todo, examples):
+        new = [place for place in some if not _holds(store, place)]
+        if new:
+            _written(examples, new, positive, teachers, gradients, rules, store,
+                     seed, device)  # fmt: skip
+        done += len(some)
+        yield Progress("pixels", done, len(todo))
+    kept = [store.read(place.name, "classes") for place in shown]
+    chosen = [classes for classes in kept if len(classes)]
+    if not chosen:
+        raise UserError(
+            f"of {len(shown)} slices none has pixels that are surely foreground and "
+            "others that are surely background: lower objective.selection's "
+            "thresholds, or look at the activation maps"
+        )
+    share = float(np.mean([(classes > 0).mean() for classes in chosen]))
+    told = {
+        "slices": len(shown),
+        "selected": len(chosen),
+        "skipped": len(shown) - len(chosen),
+        "negatives": len(empty),
+        "foreground": round(share, 4),
+    }
+    message = f"{told['skipped']} of {len(shown)} slices skipped, nothing sure in them"
+    yield Progress("pixels", len(todo), len(todo), message)
+    return told
+
+
+def pixel_files(folder: Path) -> list[str]:
+    """Names of the slices that have pixels, in order."""
+    store = Cache(folder)
+    names = sorted(path.name.split(".")[0] for path in folder.glob("*.classes.npy"))
+    return [name for name in names if len(store.read(name, "classes"))]
+
+
+def _rules(options: Selecting) -> Rules:
+    return Rules(
+        options.cam,
+        options.gradient,
+        options.fusion,
+        options.blur,
+        options.foreground,
+        options.background,
+    )
+
+
+def _holds(store: Cache, place: Place) -> bool:
+    return all((store.folder / f"{place.name}.{n}.npy").is_file() for n in NAMES)
+
+
+def _batches(
+    todo: Sequence[tuple[Place, bool]], examples: Sequence[LabelledExample]
+) -> Iterator[tuple[list[Place], bool]]:
+    """Neighbouring slices of one size and kind."""
+
+    def kind(one: tuple[Place, bool]) -> tuple[bool, tuple[int, ...]]:
+        return one[1], tuple(examples[one[0].example].image.shape[2:])
+
+    for (positive, _), group in groupby(todo, kind):
+        those = [place for place, _ in group]
+        for first in range(0, len(those), _BATCH):
+            yield those[first : first + _BATCH], positive
+
+
+def _written(
+    examples: Sequence[LabelledExample],
+    some: Sequence[Place],
+    positive: bool,
+    teachers: Teachers,
+    gradients: Gradients,
+    rules: Rules,
+    store: Cache,
+    seed: int,
+    device: str,
+) -> None:
+    """Select pixels of a batch of slices and write them with their features."""
+    looked = [examples[place.example].plane(place.plane) for place in some]
+    size = tuple(looked[0][0].shape[1:])
+    plain = torch.stack([image for image, _ in looked]).to(device)
+    states = torch.stack([states for _, states in looked]).to(device)
+    image = with_border(plain, teachers.multiple)
+    if positive:
+        classes = selections(
+            plain, image, states, some, teachers, gradients, rules, seed
+        )
+    else:
+        classes = [np.zeros(size, np.int16)] * len(some)
+    chosen = [
+        drawn(one, rules, _source(seed, place), positive=positive)
+        for one, place in zip(classes, some, strict=True)
+    ]
+    with torch.inference_mode():
+        maps = mean_maps(
+            teachers.maps,
+            image,
+            states,
+            teachers.timesteps,
+            lambda i: noise_of(image, some, (seed, _FEATURE, i)),
+        )
+        for index, (place, points) in enumerate(zip(some, chosen, strict=True)):
+            features = np.zeros((0, sum(teachers.maps.widths)), np.float16)
+            if len(points):
+                at = torch.from_numpy(points[:, :2].astype(np.int64)).to(device)
+                one = gathered([m[index].float() for m in maps], at, image.shape[2:])
+                features = one.half().cpu().numpy()
+            # The classes last: a slice that has them is finished.
+            store.write(place.name, features=features)
+            store.write(place.name, classes=points[:, 2].astype(np.int8))
+
+
+def selections(
+    plain: Tensor,
+    image: Tensor,
+    states: Tensor,
+    some: Sequence[Place],
+    teachers: Teachers,
+    gradients: Gradients,
+    rules: Rules,
+    seed: int,
+) -> list[NDArray[np.int16]]:
+    """Class of every pixel of which something is sure, (Y, X) of each slice.
+
+    Parameters
+    ----------
+    plain, image : (B, C, Y, X) and (B, C, Y', X') Tensor
+        Slices, and the same with a border.
+    states : (B, K) int64 Tensor
+    some : sequence of B Place
+    teachers, gradients, rules, seed
+        As `iter_pixels` has them.
+    """
+    rows, columns = plain.shape[2:]
+    found = [np.full((rows, columns), -1, np.int16) for _ in some]
+    maps: dict[int, tuple[Floats, Floats]] = {}
+    for index in range(states.shape[1]):
+        if not bool((states[:, index] == PRESENT).any()):
+            continue
+        cam = cam_maps(teachers.cam_source, teachers.cam, plain, index)
+        steep = gradient_maps(image, index, states.shape[1], some, teachers, gradients,
+                              seed)  # fmt: skip
+        maps[index] = cam, steep[:, :rows, :columns]
+    for place, said in enumerate(states.cpu().numpy()):
+        shown = [k for k in range(len(said)) if said[k] == PRESENT]
+        pair = (np.stack([maps[k][i][place] for k in shown]) for i in range(2))
+        one = selected(*pair, rules)
+        names = np.array([-1, 0, *(k + 1 for k in shown)], np.int16)
+        found[place] = names[one + 1]
+    return found
+
+
+def gradient_maps(
+    image: Tensor,
+    index: int,
+    classes: int,
+    some: Sequence[Place],
+    teachers: Teachers,
+    gradients: Gradients,
+    seed: int,
+) -> Floats:
+    """Mean gradient maps (B, Y', X') of one class's presence."""
+    told = torch.full((len(image), classes), UNKNOWN, device=image.device)
+    told[:, index] = PRESENT
+
+    def score(x: Tensor, t: Tensor) -> Tensor:
+        return log_probability(teachers.classifier(x, t).float(), told)
+
+    found = mean_gradient_map(
+        score,
+        image,
+        teachers.schedule,
+        gradients.timesteps,
+        lambda i: noise_of(image, some, (seed, _GRADIENT, i)),
+        draws=gradients.draws,
+        sign=gradients.sign,
+        equal=gradients.equal,
+    )
+    maps: Floats = found.cpu().numpy()
+    return maps
+
+
+def noise_of(image: Tensor, some: Sequence[Place], key: tuple[int, ...]) -> Tensor:
+    """Noise of a batch, each slice's its own, whatever it is batched with."""
+    fields = [
+        torch.randn(
+            tuple(image.shape[1:]), generator=generator(*key, one.example, one.plane)
+        )
+        for one in some
+    ]
+    return torch.stack(fields).to(image)
+
+
+def _source(seed: int, place: Place) -> np.random.Generator:
+    return np.random.default_rng([seed, _CHOICE, place.example, place.plane])
