@@ -26,7 +26,8 @@ from diffseg.networks.cldf import Cldf
 from diffseg.segmenters import Host, load_segmenter
 from diffseg.segmenters.cldf import CLDF
 from diffseg.segmenters.source import Slab
-from diffseg.segmenters.weak.members import CldfMembers, levels_of
+from diffseg.segmenters.weak.embedding import by_embedding
+from diffseg.segmenters.weak.members import WeakMembers, levels_of
 
 SMALL = {"channels": 32, "multipliers": (1, 2), "blocks": 1, "attention": ()}
 CONFIG = {
@@ -80,7 +81,7 @@ def image(planes: int = 3, size: tuple[int, int] = (13, 18)) -> np.ndarray:
 
 
 def drawn(
-    source: CldfMembers,
+    source: WeakMembers,
     shown: np.ndarray,
     members: int = 2,
     steps: int = 2,
@@ -96,12 +97,13 @@ def drawn(
 
 def source(
     said: object = PRESENT, block: int = 10_000, **config: object
-) -> CldfMembers:
+) -> WeakMembers:
     states = np.array([said], np.uint8) if np.ndim(said) == 0 else np.array(said)
-    return CldfMembers(
+    return WeakMembers(
         network(**config),
         card(),
         "cpu",
+        by_embedding,
         said=states.astype(np.uint8),
         block_voxels=block,
     )
@@ -153,8 +155,12 @@ def test_the_classifier_decides_where_nothing_is_said(
 
 def test_a_flipped_image_is_answered_the_right_way_round() -> None:
     said = np.array([[PRESENT], [ABSENT], [ABSENT]])
-    flipping = CldfMembers(
-        network(), card(flips=((), (0,))), "cpu", said=said.astype(np.uint8)
+    flipping = WeakMembers(
+        network(),
+        card(flips=((), (0,))),
+        "cpu",
+        by_embedding,
+        said=said.astype(np.uint8),
     )
     found = drawn(flipping, image())
     assert (found[:, 1, 0].max(axis=(1, 2)) > 0).all()
@@ -172,7 +178,7 @@ def test_members_take_subsets_of_the_noise_levels() -> None:
 def test_several_classes_are_looked_for_where_they_are_present() -> None:
     net = network(classes=3)
     said = np.array([PRESENT, ABSENT, PRESENT], np.uint8)
-    members = CldfMembers(net, card(("a", "b", "c")), "cpu", said=said)
+    members = WeakMembers(net, card(("a", "b", "c")), "cpu", by_embedding, said=said)
     found = drawn(members, image(1))
     assert (found[:, 2] == 0).all()
     assert (found[:, [1, 3]].max(axis=(2, 3, 4)) > 0).all()

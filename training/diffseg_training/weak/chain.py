@@ -27,7 +27,7 @@ from diffseg.networks.class_unet import ClassUNet
 from diffseg.networks.cldf import Cldf
 from diffseg.networks.noisy_classifier import NoisyClassifier
 from diffseg.progress import Progress, Work
-from diffseg.segmenters.weak.looking import Look
+from diffseg.segmenters.weak.embedding import map_source
 from diffseg.volume import atomic_write_bytes
 from diffseg_training.labelled import LabelledExample
 from diffseg_training.parts import save_part
@@ -243,7 +243,7 @@ def _pixel_stage(chain: Chain) -> Work[dict[str, Any]]:
         network.classifier,
         parts["cam"].to(chain.device),
         chain.settings.cam.source,
-        Look(network, schedule, network.timesteps).maps,
+        map_source(network, schedule),
         schedule,
         network.timesteps,
         network.multiple,

@@ -1,4 +1,4 @@
-"""Members of CLDF for one image, slice by slice, with as much memory as there is.
+"""Members of a weak method for one image, slice by slice, within the memory there is.
 
 Members differ in their noise, in the noise levels that they look at, and in the starts
 of their K-means. Blocks of slices are finished one after another, so that memory does
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from diffseg.diffusion import generator, schedule_of
 from diffseg.domain import ModelCard
 from diffseg.networks import fast_layout
-from diffseg.networks.cldf import Cldf
+from diffseg.networks.conditioned import Conditioned
 from diffseg.progress import Progress
 from diffseg.segmenters.denoiser import Evaluation, dtype_of, padded, with_context
 from diffseg.segmenters.groups import (
@@ -36,19 +36,27 @@ from diffseg.segmenters.members import BLOCK_VOXELS, blocks
 from diffseg.segmenters.noise import StackNoise
 from diffseg.segmenters.source import Drawn, Slab, Step
 from diffseg.segmenters.weak.features import with_border
-from diffseg.segmenters.weak.looking import Look, States, looked_at
+from diffseg.segmenters.weak.looking import (
+    Answer,
+    Look,
+    Looking,
+    States,
+    looked_at,
+)
 
 _STARTS, _LEVELS = 1, 2  # keys that part a member's choices from one another
 
 
-class CldfMembers:
-    """Draws members of CLDF: a `MemberSource`; make one for every request.
+class WeakMembers:
+    """Draws members of a weak method: a `MemberSource`; make one for every request.
 
     Parameters
     ----------
-    network : Cldf
+    network : Looking
     card : ModelCard
     device : str
+    answer : Answer
+        What the method does with slices that show something.
     said : (K,) or (Z, K) uint8 ndarray, optional
         What is known of the image's slices, all alike or each in the image's own order
         of planes: indices into `diffseg.domain.slice_labels.CODES`.
@@ -60,20 +68,23 @@ class CldfMembers:
 
     def __init__(
         self,
-        network: Cldf,
+        network: Looking,
         card: ModelCard,
         device: str,
+        answer: Answer,
         *,
         said: States | None = None,
         batch_voxels: int | None = None,
         block_voxels: int = BLOCK_VOXELS,
     ) -> None:
-        self._network, self._card = network, card
+        self._network, self._card, self._answer = network, card, answer
         self._schedule = schedule_of(card.sampling)
         nothing = np.zeros(network.classes, np.uint8)
         self._said = nothing if said is None else said
         self._block_voxels = block_voxels
-        self.means = first_means(device, dtype_of(network), None, batch_voxels)
+        self.means = first_means(
+            device, dtype_of(cast("Conditioned", network)), None, batch_voxels
+        )
         self._last_batch = 1
 
     def __call__(
@@ -122,7 +133,7 @@ class CldfMembers:
         noise: StackNoise,
     ) -> Evaluation:
         """Probabilities (M, K + 1, n, Y, X) in planes, in the order they are given."""
-        network = cast("Cldf", placed(cast("nn.Module", self._network), self.means))
+        network = cast("Looking", placed(cast("nn.Module", self._network), self.means))
         size = image.shape[2:]
         # Planes are named as in the image; in the turned one they stand the other way.
         last = image.shape[1] - 1
@@ -130,7 +141,7 @@ class CldfMembers:
         found = []
         for number, member in enumerate(members):
             levels = levels_of(network.timesteps, steps, seed, member)
-            look = Look(network, self._schedule, levels)
+            look = Look(network, self._schedule, levels, steps)
             parts = []
             for batch in self._batches(len(planes), math.prod(size)):
                 yield Step(
@@ -144,6 +155,7 @@ class CldfMembers:
                 shown = self._slices(image, at[batch])
                 work = looked_at(
                     look,
+                    self._answer,
                     shown,
                     said[at[batch]],
                     fields.__getitem__,
