@@ -8,7 +8,7 @@ says which slices show a class at all, where nobody has said so.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,9 @@ from diffseg.domain.slice_labels import PRESENT
 from diffseg.networks.class_unet import ClassUNet
 from diffseg.networks.noisy_classifier import NoisyClassifier
 from diffseg.networks.pixel_decoder import PixelDecoder
+from diffseg.networks.slice_classifier import SliceClassifier
 
-Features = Literal["diffusion", "classifier"]
+Features = Literal["diffusion", "classifier", "encoder"]
 
 
 class Cldf(nn.Module):
@@ -32,10 +33,14 @@ class Cldf(nn.Module):
     diffusion, classifier : mapping
         Configurations of `ClassUNet` and `NoisyClassifier`, besides channels and
         classes.
-    features : {"diffusion", "classifier"}
+    features : {"diffusion", "classifier", "encoder"}
         Whose blocks the features of pixels come from.
+    encoder : mapping, optional
+        Configuration of a `SliceClassifier`, a residual network that sees no noise, for
+        features of it.
     blocks : sequence of int
-        Of the diffusion model's way up, or of the classifier's way down.
+        Of the diffusion model's way up, of the classifier's way down, or stages of the
+        encoder.
     timesteps : sequence of int
         Noise levels that features are averaged over; a member takes as many of them as
         it has steps.
@@ -62,6 +67,7 @@ class Cldf(nn.Module):
         diffusion: Mapping[str, Any] | None = None,
         classifier: Mapping[str, Any] | None = None,
         features: Features = "diffusion",
+        encoder: Mapping[str, Any] | None = None,
         blocks: Sequence[int] = (7, 8, 10, 11, 16),
         timesteps: Sequence[int] = (50, 150, 250),
         width: int = 16,
@@ -80,17 +86,39 @@ class Cldf(nn.Module):
         self.blocks, self.timesteps = tuple(blocks), tuple(timesteps)
         if not self.timesteps or min(self.timesteps) < 0:
             raise TypeError(f"timesteps are {self.timesteps}; give one or more")
-        source = {"diffusion": self.diffusion, "classifier": self.classifier}
-        if features not in source:
-            raise TypeError(f"features is {features!r}; give {' or '.join(source)}")
+        if features not in get_args(Features):
+            raise TypeError(
+                f"features is {features!r}; give {' or '.join(get_args(Features))}"
+            )
+        self.encoder = None
+        if features == "encoder":
+            self.encoder = SliceClassifier(
+                image_channels, classes, **dict(encoder or {})
+            )
         try:
-            widths = source[features].feature_widths(self.blocks)
+            self.widths = self._widths()
         except ValueError as err:
             raise TypeError(str(err)) from err
-        self.decoder = PixelDecoder(widths, width, layers)
+        self.decoder = PixelDecoder(self.widths, width, layers)
         self.register_buffer("references", torch.zeros(classes + 1, width))
         self.temperature, self.gate = temperature, gate
         self.starts, self.iterations = starts, iterations
+
+    def _widths(self) -> tuple[int, ...]:
+        """Channels of the maps of the blocks; `ValueError` if there is none such."""
+        if self.encoder is None:
+            source = self.diffusion if self.features == "diffusion" else self.classifier
+            return source.feature_widths(self.blocks)
+        stages = self.encoder.backbone.widths
+        if not self.blocks or min(self.blocks) < 0 or max(self.blocks) >= len(stages):
+            raise ValueError(f"blocks are {self.blocks}; give 0 to {len(stages) - 1}")
+        return tuple(stages[index] for index in self.blocks)
+
+    def encoder_maps(self, image: Tensor) -> list[Tensor]:
+        """Maps (B, C_b, Y_b, X_b) of the encoder's stages of slices (B, C, Y, X)."""
+        assert self.encoder is not None
+        maps = self.encoder.stages(image)
+        return [maps[index] for index in self.blocks]
 
     @property
     def multiple(self) -> int:
@@ -109,6 +137,8 @@ class Cldf(nn.Module):
     def denoise(self, noisy: Tensor, timesteps: Tensor, features: Tensor) -> Tensor:
         """Embeddings (B, E, Y, X) after one look at images, for timing alone."""
         image = features.expand(len(noisy), *features.shape[1:])
+        if self.features == "encoder":
+            return self.decoder.from_maps(self.encoder_maps(image), image.shape[2:])
         if self.features == "classifier":
             maps = self.classifier.feature_maps(image, timesteps, self.blocks)
             return self.decoder.from_maps(maps, image.shape[2:])

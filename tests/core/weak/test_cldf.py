@@ -22,6 +22,7 @@ from diffseg.domain import (
 from diffseg.domain.slice_labels import ABSENT, PRESENT, UNKNOWN
 from diffseg.errors import UserError
 from diffseg.models import save_model
+from diffseg.networks import build_network
 from diffseg.networks.cldf import Cldf
 from diffseg.segmenters import Host, load_segmenter
 from diffseg.segmenters.cldf import CLDF
@@ -187,6 +188,13 @@ def test_several_classes_are_looked_for_where_they_are_present() -> None:
 def test_the_classifiers_features_serve_too() -> None:
     found = drawn(source(features="classifier", blocks=(1, 3)), image(1))
     assert np.isfinite(found).all()
+
+
+def test_a_residual_networks_features_serve_too() -> None:
+    found = drawn(source(features="encoder", blocks=(0, 1)), image(1), members=1)
+    assert np.isfinite(found).all()
+    with pytest.raises(UserError, match="blocks are"):
+        build_network("cldf", **CONFIG | {"features": "encoder", "blocks": (4,)})
 
 
 def volume(planes: int) -> Volume:

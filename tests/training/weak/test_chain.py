@@ -14,9 +14,12 @@ import yaml
 from skimage.io import imsave
 
 from diffseg import Request, Volume, load_segmenter
+from diffseg.domain import ImageLabels
 from diffseg.errors import UserError
+from diffseg.models.folder import read_folder
 from diffseg.progress import run
 from diffseg_training.run import train_model
+from diffseg_training.weak.baselines import save_baseline
 
 SMALL = {"channels": 32, "multipliers": [1, 2], "blocks": 1, "attention": []}
 STAGE = {"share": 0.3, "steps": 6}
@@ -145,8 +148,6 @@ def test_it_goes_from_pictures_to_a_model_and_resumes(
 def test_its_model_proposes_and_the_label_is_heard(
     trained: tuple[Path, dict[str, Any]], blobs: Path
 ) -> None:
-    from diffseg.domain import ImageLabels
-
     out, _ = trained
     segmenter = load_segmenter(out / "model", device="cpu")
     volume = Volume.read(blobs / "12.png")
@@ -156,6 +157,22 @@ def test_its_model_proposes_and_the_label_is_heard(
     assert found.probability.any()
     absent = ImageLabels.parse("disc=absent")
     assert not segmenter.propose(Request(volume, labels=absent)).mask.any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["perturbed", "anomaly"])
+def test_its_weights_make_the_baselines(
+    trained: tuple[Path, dict[str, Any]], blobs: Path, tmp_path: Path, kind: Any
+) -> None:
+    model = read_folder(trained[0] / "model")
+    folder = save_baseline(model, kind, tmp_path / kind, level=100, steps=2)
+    segmenter = load_segmenter(folder.path, device="cpu")
+    labels = ImageLabels.parse("disc")
+    found = segmenter.propose(Request(Volume.read(blobs / "12.png"), labels=labels))
+    assert found.provenance.model["id"] == f"blobs-weak-{kind}"
+    assert found.mask.any()
+    with pytest.raises(UserError, match="is of the method cdm"):
+        save_baseline(folder, kind, tmp_path / "again")
 
 
 @pytest.mark.slow
@@ -204,6 +221,7 @@ def test_what_would_fail_after_hours_is_refused_at_once(
         ("objective.gradients.timesteps=[5000]", "timestep 5000"),
         ("objective.diffusion.objective.name=feedforwards", "is not one of"),
         ("network.classifier.size=31", "multiple of 2"),
+        ("network.features=unet", "give diffusion or classifier or encoder"),
     ):
         with pytest.raises(UserError, match=message):
             run(

@@ -9,9 +9,7 @@ the next slice. No mask is read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -20,7 +18,6 @@ from torch import nn
 
 from diffseg.diffusion import schedule_of
 from diffseg.domain import ModelCard
-from diffseg.errors import UserError
 from diffseg.models import save_model
 from diffseg.networks import build_network
 from diffseg.networks.class_unet import ClassUNet
@@ -29,77 +26,13 @@ from diffseg.networks.noisy_classifier import NoisyClassifier
 from diffseg.progress import Progress, Work
 from diffseg.segmenters.weak.embedding import map_source
 from diffseg.volume import atomic_write_bytes
-from diffseg_training.labelled import LabelledExample
 from diffseg_training.parts import save_part
-from diffseg_training.recipe import Recipe
-from diffseg_training.settings import settings_class
-from diffseg_training.settings.cldf import Settings, Stage
 from diffseg_training.trainer import iter_train
+from diffseg_training.weak.choosing import Teachers
 from diffseg_training.weak.decoding import iter_decode
-from diffseg_training.weak.pixels import Teachers, iter_pixels
-from diffseg_training.weak.stages import Mark, key_of, load_part
-
-TRAINED = ("diffusion", "classifier", "cam")
-"""Stages that train a network by a recipe, in order."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Chain:
-    """All that the stages share.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        Of the objective cldf.
-    out : Path
-    train, val : sequence of LabelledExample
-    device : str
-    """
-
-    recipe: Recipe
-    out: Path
-    train: Sequence[LabelledExample]
-    val: Sequence[LabelledExample]
-    device: str
-
-    @property
-    def settings(self) -> Settings:
-        """What each stage learns, and how."""
-        assert isinstance(self.recipe.objective, Settings)
-        return self.recipe.objective
-
-    @property
-    def network(self) -> dict[str, Any]:
-        """Configuration of the whole network, with channels and classes filled in."""
-        config = {k: v for k, v in self.recipe.network.items() if k != "name"}
-        first = self.train[0]
-        channels = len(first.image) * (2 * first.context + 1)
-        given = {"image_channels": channels, "classes": len(first.labels.names)}
-        return {**given, **config}
-
-    def mark(self, stage: str) -> Mark:
-        """Sign of a finished stage: its settings, and all before it."""
-        return Mark(self.out / stage, self._key(stage))
-
-    def _key(self, stage: str) -> str:
-        dumped = self.recipe.model_dump(mode="json")
-        network, options = self.network, dumped["objective"]
-        shared = ("preparation", "patch", "labels", "seed")
-        told: list[Any] = [{key: dumped[key] for key in shared}]
-        told.append([one.case for one in self.train])
-        if stage in TRAINED:
-            # Length and optimiser may change from one sitting to the next.
-            config = network.get(stage) or options[stage].get("network")
-            told += [config, options[stage]["objective"]]
-            return key_of(told, stage)
-        before = [self._key(one) for one in TRAINED]
-        source = ("features", "blocks", "timesteps")
-        told += [{key: network.get(key) for key in source}, options["cam"]["source"]]
-        told += [options["gradients"], options["selection"]]
-        if stage == "decoder":
-            told.append([network.get(k) for k in ("width", "layers", "temperature")])
-            told.append(options["decoder"])
-        return key_of(told, "".join([stage, *before]))
+from diffseg_training.weak.pixels import iter_pixels
+from diffseg_training.weak.plan import TRAINED, Chain, check, stage_recipe
+from diffseg_training.weak.stages import load_part
 
 
 def iter_chain(chain: Chain, draft: ModelCard) -> Work[dict[str, Any]]:
@@ -149,65 +82,6 @@ def iter_chain(chain: Chain, draft: ModelCard) -> Work[dict[str, Any]]:
     }
 
 
-def stage_recipe(chain: Chain, stage: str) -> Recipe:
-    """The recipe by which a stage's network is trained."""
-    recipe, settings = chain.recipe, chain.settings
-    options: Stage = getattr(settings, stage)
-    network = chain.network
-    shared = {key: network[key] for key in ("image_channels", "classes")}
-    config: dict[str, Any]
-    if stage == "cam":
-        # Its networks call the image's channels by another name.
-        config = {"channels": shared["image_channels"], "classes": shared["classes"]}
-        config = {**config, **settings.cam.network}
-    else:
-        name = {"diffusion": "class_unet", "classifier": "noisy_classifier"}[stage]
-        config = {"name": name, **shared, **(network.get(stage) or {})}
-    objective = options.objective
-    length = recipe.length.model_copy(
-        update={
-            "minutes": recipe.length.minutes * options.share,
-            "steps": options.steps or recipe.length.steps,
-        }
-    )
-    changed: dict[str, Any] = {
-        "name": f"{recipe.name}-{stage}",
-        "title": f"{recipe.title}: {stage}",
-        "network": config,
-        "objective": settings_class(str(objective["name"])).model_validate(objective),
-        "product": "part",
-        "length": length,
-    }
-    for what in ("optimiser", "augmentation"):
-        if getattr(options, what) is not None:
-            changed[what] = getattr(options, what)
-    return recipe.model_copy(update=changed)
-
-
-def check(chain: Chain) -> None:
-    """Refuse what would fail only after hours: networks, objectives, noise levels.
-
-    Raises
-    ------
-    UserError
-        Something does not fit.
-    """
-    config = chain.network
-    with torch.device("meta"):
-        network = cast("Cldf", build_network("cldf", **config))
-        for stage in TRAINED:
-            recipe = stage_recipe(chain, stage)
-            one = dict(recipe.network)
-            build_network(one.pop("name"), **one)
-    most = schedule_of(chain.recipe.sampling).timesteps
-    levels = (*network.timesteps, *chain.settings.gradients.timesteps)
-    if max(levels) >= most or min(levels) < 0:
-        raise UserError(
-            f"recipe {chain.recipe.name} looks at timestep {max(levels)}, its schedule "
-            f"has {most}: give timesteps of 0 to {most - 1}"
-        )
-
-
 def _train_stage(chain: Chain, stage: str) -> Work[dict[str, Any]]:
     """Train one network, going on from its last state if there is one."""
     folder, recipe = chain.out / stage, stage_recipe(chain, stage)
@@ -237,6 +111,8 @@ def _pixel_stage(chain: Chain) -> Work[dict[str, Any]]:
     network = cast("Cldf", build_network("cldf", **chain.network))
     network.diffusion = cast("ClassUNet", parts["diffusion"])
     network.classifier = cast("NoisyClassifier", parts["classifier"])
+    if network.encoder is not None:  # as it was trained for its activation maps
+        network.encoder.load_state_dict(parts["cam"].state_dict())
     network.eval().requires_grad_(False).to(chain.device)
     schedule = schedule_of(chain.recipe.sampling)
     teachers = Teachers(
@@ -284,9 +160,12 @@ def assembled(chain: Chain) -> Cldf:
     """The whole network, of the stages' files."""
     network = cast("Cldf", build_network("cldf", **chain.network))
     state: dict[str, torch.Tensor] = {}
-    for stage in ("diffusion", "classifier"):
+    parts = {"diffusion": "diffusion", "classifier": "classifier"}
+    if network.encoder is not None:
+        parts["encoder"] = "cam"
+    for name, stage in parts.items():
         part: nn.Module = load_part(chain.out / stage / "part")
-        state |= {f"{stage}.{k}": v for k, v in part.state_dict().items()}
+        state |= {f"{name}.{k}": v for k, v in part.state_dict().items()}
     state |= load_file(chain.out / "decoder" / "decoder.safetensors")
     network.load_state_dict(state)
     return network.eval().requires_grad_(False)

@@ -16,7 +16,8 @@ from diffseg_training.lock import alone_in
 from diffseg_training.machines import make_accelerator
 from diffseg_training.recipe import Recipe
 from diffseg_training.run import draft_card
-from diffseg_training.weak.chain import Chain, iter_chain
+from diffseg_training.weak.chain import iter_chain
+from diffseg_training.weak.plan import Chain
 
 _CHAIN = "chain.json"
 

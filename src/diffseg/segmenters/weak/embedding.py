@@ -15,6 +15,7 @@ from diffseg.networks.cldf import Cldf
 from diffseg.segmenters.weak.clusters import clustered
 from diffseg.segmenters.weak.features import (
     ClassifierMaps,
+    CleanMaps,
     DiffusionMaps,
     FieldOf,
     MapSource,
@@ -25,6 +26,8 @@ from diffseg.segmenters.weak.looking import Floats, Look, SourceOf, States
 
 def map_source(network: Cldf, schedule: NoiseSchedule) -> MapSource:
     """Where a network's features of pixels come from."""
+    if network.features == "encoder":
+        return CleanMaps(network.encoder_maps, network.widths)
     if network.features == "classifier":
         return ClassifierMaps(network.classifier, schedule, network.blocks)
     return DiffusionMaps(network.diffusion, schedule, network.blocks)
