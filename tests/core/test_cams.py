@@ -130,6 +130,7 @@ def test_grad_cam_is_monais():
     torch.testing.assert_close(mine, found, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [one for one in SOURCES if one != "score_cam"])
 def test_every_source_gives_each_slice_a_map_of_its_own_in_0_to_1(source):
     torch.manual_seed(1)

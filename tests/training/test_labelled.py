@@ -195,6 +195,7 @@ def test_neighbours_are_channels():
     assert states.tolist() == [1]
 
 
+@pytest.mark.slow
 def test_a_classifier_is_trained_from_the_command_without_a_mask(tmp_path):
     folder = slices(tmp_path, "+-+--++-?")
     lines = []

@@ -6,23 +6,21 @@ become the same rows, are checked once, and give the same `Dataset`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from diffseg.domain import ImageLabels, Label, LabelTable, Presence
+from diffseg.domain import ImageLabels, LabelTable, Presence
+from diffseg.domain.slice_labels import SliceLabels
 from diffseg.errors import UserError
 from diffseg.volume import Volume, read_mask
+from diffseg_training.dataset_classes import infer_labels, label_table
 from diffseg_training.manifest import read_classes, read_manifest
 from diffseg_training.nnunet import read_nnunet
 from diffseg_training.rows import SPLITS, Row
-
-# Okabe and Ito's palette: told apart by every kind of colour vision.
-_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#F0E442")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +64,15 @@ class Case:
 class Dataset:
     """Checked cases and the structures that their masks hold.
 
-    `warnings` are one-line remarks on what could not be used.
+    `warnings` are one-line remarks on what could not be used; `slice_labels` is what is
+    known slice by slice, by case, where more is known than of the whole image.
     """
 
     root: Path
     cases: tuple[Case, ...]
     labels: LabelTable
     warnings: tuple[str, ...] = ()
+    slice_labels: Mapping[str, SliceLabels] = field(default_factory=dict)
 
     def split(self, name: str) -> tuple[Case, ...]:
         """Cases of one split (``train``, ``val``, ``test``), or ``all`` of them.
@@ -121,7 +121,7 @@ def load_dataset(path: str | Path, *, masks: bool = True) -> Dataset:
     ----------
     path : path
         A manifest, or a folder with ``manifest.csv`` (and ``classes.json``), or
-        an nnU-Net raw folder with ``dataset.json``.
+        an nnU-Net raw folder with ``dataset.json``; without masks, a project, too.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def load_dataset(path: str | Path, *, masks: bool = True) -> Dataset:
     """
     path = Path(path)
     if path.is_dir():
-        names = ("manifest.csv", "dataset.json")
+        names = ("manifest.csv", "dataset.json", "project.json")
         found = next((path / name for name in names if (path / name).is_file()), None)
         if found is None:
             raise UserError(
@@ -143,6 +143,15 @@ def load_dataset(path: str | Path, *, masks: bool = True) -> Dataset:
         raise UserError(
             f"dataset {path} does not exist; give a manifest.csv or its folder"
         )
+    if path.name == "project.json":
+        if masks:
+            raise UserError(
+                f"{path.parent} is a project, of which image-level labels alone can be "
+                "learnt from like this; of its masks with: diffseg project finetune"
+            )
+        from diffseg_training.labelled_project import labelled_project
+
+        return labelled_project(path.parent)
     if path.name == "dataset.json":
         classes, rows = read_nnunet(path)
     else:
@@ -181,9 +190,9 @@ def _build(path: Path, rows: Sequence[Row], classes: dict[int, str] | None) -> D
     _check_rows(rows)
     files = [_files(path.parent, row) for row in rows]
     if classes is None:
-        labels = _infer_labels(path, rows, [mask for _, mask, _ in files])
+        labels = infer_labels(path, rows, [mask for _, mask, _ in files])
     else:
-        labels = _label_table(path.parent / "classes.json", classes)
+        labels = label_table(path.parent / "classes.json", classes)
     cases, warnings = [], []
     for row, (images, mask, mask_2) in zip(rows, files, strict=True):
         strangers = [name for name in row.labels or () if name not in labels.names]
@@ -240,47 +249,6 @@ def _files(root: Path, row: Row) -> tuple[tuple[Path, ...], Path | None, Path | 
         find("mask", row.mask) if row.mask else None,
         find("mask_2", row.mask_2) if row.mask_2 else None,
     )
-
-
-def _label_table(path: Path, classes: dict[int, str]) -> LabelTable:
-    try:
-        return LabelTable(
-            labels=tuple(
-                Label(
-                    name=name, value=value, color=_COLORS[i % len(_COLORS)], code=None
-                )
-                for i, (value, name) in enumerate(sorted(classes.items()))
-            )
-        )
-    except ValidationError as err:
-        what = err.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UserError(
-            f"{path} needs one name for each mask value in 1-255: {what}"
-        ) from None
-
-
-def _infer_labels(
-    path: Path, rows: Iterable[Row], masks: Iterable[Path | None]
-) -> LabelTable:
-    """Classes of a dataset that names none: one takes the one name in `labels`."""
-    names = sorted({name for row in rows for name in row.labels or ()})
-    given = [mask for mask in masks if mask is not None]
-    if not given and len(names) > 1:
-        raise UserError(
-            f"{path} labels {', '.join(names)} and has no mask; a classes.json "
-            "beside it must give each name its value in a mask"
-        )
-    count = max(len(names), _highest_value(given), 1)
-    if count == 1:
-        return _label_table(path, {1: names[0] if names else "class_1"})
-    return _label_table(
-        path, {value: f"class_{value}" for value in range(1, count + 1)}
-    )
-
-
-def _highest_value(masks: Iterable[Path]) -> int:
-    """Return the highest class index in `masks`; 0/255 in a picture is one class."""
-    return max((int(read_mask(mask).max()) for mask in masks), default=0)
 
 
 def _image_labels(names: Iterable[str] | None, labels: LabelTable) -> ImageLabels:

@@ -176,6 +176,8 @@ def case_labels(
         They are not there, or cannot be understood.
     """
     names, planes = dataset.labels.names, volume.shape[0]
+    if labelling.source == "manifest" and case.case in dataset.slice_labels:
+        return dataset.slice_labels[case.case]
     if labelling.source == "ranges":
         assert labelling.ranges is not None
         found = table or read_ranges(labelling.ranges)
