@@ -123,7 +123,8 @@ class Cldf(nn.Module):
     @property
     def multiple(self) -> int:
         """Spatial sizes must be multiples of this."""
-        return max(self.diffusion.multiple, self.classifier.multiple)
+        least = 1 if self.encoder is None else self.encoder.backbone.least
+        return max(self.diffusion.multiple, self.classifier.multiple, least)
 
     @property
     def mask_channels(self) -> int:
