@@ -66,7 +66,7 @@ class Cdm(nn.Module):
             raise TypeError(f"kind is {kind!r}; give perturbed or anomaly")
         if not 0 <= share < 1:
             raise TypeError(f"share is {share}; give 0 or more, and less than 1")
-        shared = {"image_channels": image_channels, "classes": classes}
+        shared: dict[str, Any] = {"image_channels": image_channels, "classes": classes}
         self.diffusion = ClassUNet(**shared, **dict(diffusion or {}))
         self.classifier = NoisyClassifier(**shared, **dict(classifier or {}))
         self.image_channels, self.classes = image_channels, classes

@@ -78,7 +78,7 @@ class Cldf(nn.Module):
         iterations: int = 25,
     ) -> None:
         super().__init__()
-        shared = {"image_channels": image_channels, "classes": classes}
+        shared: dict[str, Any] = {"image_channels": image_channels, "classes": classes}
         self.diffusion = ClassUNet(**shared, **dict(diffusion or {}))
         self.classifier = NoisyClassifier(**shared, **dict(classifier or {}))
         self.image_channels, self.classes = image_channels, classes

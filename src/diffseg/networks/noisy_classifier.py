@@ -125,7 +125,7 @@ class NoisyClassifier(GuidedEncoder):
         embedding = self.told(timesteps, noisy.dtype)
         kept = self.descend(noisy, embedding)
         logits: Tensor = self.out(self.middle_block(kept[-1], embedding))
-        return logits.unflatten(1, (self.classes, 2))
+        return logits.view(-1, self.classes, 2)
 
     def feature_maps(
         self, noisy: Tensor, timesteps: Tensor, blocks: Sequence[int]

@@ -33,13 +33,13 @@ def store(folder: Path, slices: int = 6, inside: int = 30) -> Cache:
 
 def decoder() -> PixelDecoder:
     torch.manual_seed(0)
-    return PixelDecoder((3, 2), width=4)
+    return PixelDecoder((3, 2), width=16)
 
 
 def decoded(
     folder: Path, net: PixelDecoder, classes: int = 1, seed: int = 0
 ) -> Decoded:
-    options = Decoding(epochs=8, batch=2, pixels=120, learning_rate=0.1)
+    options = Decoding(epochs=8, batch=2, pixels=120, learning_rate=0.05)
     return run(iter_decode(folder, net, classes, options, 0.1, seed=seed, device="cpu"))
 
 

@@ -100,8 +100,8 @@ def selections(
         maps[index] = cam, steep[:, :rows, :columns]
     for place, said in enumerate(states.cpu().numpy()):
         shown = [k for k in range(len(said)) if said[k] == PRESENT]
-        pair = (np.stack([maps[k][i][place] for k in shown]) for i in range(2))
-        one = selected(*pair, rules)
+        cams, steep = (np.stack([maps[k][i][place] for k in shown]) for i in range(2))
+        one = selected(cams, steep, rules)
         names = np.array([-1, 0, *(k + 1 for k in shown)], np.int16)
         found[place] = names[one + 1]
     return found

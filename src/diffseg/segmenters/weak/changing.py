@@ -136,4 +136,5 @@ def _parted(likely: Floats) -> Floats:
     index = np.where(inside, best + 1, 0)
     count = likely.shape[1] + 1
     hard = index[:, None] == np.arange(count)[None, :, None, None]
-    return hard.astype(np.float32)
+    shares: Floats = hard.astype(np.float32)
+    return shares

@@ -36,7 +36,7 @@ class Threshold(BaseModel):
             return float(np.percentile(one, min(self.value, 100.0)))
         from skimage.filters import threshold_otsu  # slow to import, and seldom used
 
-        return float(threshold_otsu(one))
+        return float(threshold_otsu(one))  # type: ignore[no-untyped-call]
 
 
 def stretched(one: NDArray[Any], blur: float = 0.0) -> Floats:
@@ -56,4 +56,5 @@ def stretched(one: NDArray[Any], blur: float = 0.0) -> Floats:
     low, high = smooth.min(), smooth.max()
     if not low < high:
         return np.zeros(one.shape, np.float32)
-    return ((smooth - low) / (high - low)).astype(np.float32)
+    unit: Floats = ((smooth - low) / (high - low)).astype(np.float32)
+    return unit
