@@ -45,6 +45,11 @@ class TrainPresenter:
     later : Later
     notices : Notices
     doors : Doors
+
+    Attributes
+    ----------
+    settings : tuple of str
+        Overrides of the recipe for each run, ``section.key=value``.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class TrainPresenter:
         self._ticket: Ticket | None = None
         self._run, self._running = 0, False
         self._curve = LearningCurve()
+        self.settings: tuple[str, ...] = ()
         view.looked.connect(self._on_looked)
         view.case_ticked.connect(self._tick)
         view.run_requested.connect(self.start)
@@ -126,6 +132,7 @@ class TrainPresenter:
             model=self._session.model_name,
             annotator=facts.annotator,
             device=self._session.device,
+            settings=self.settings,
             **wishes,
         )
 
