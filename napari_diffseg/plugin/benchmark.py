@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import IO, Any
 
 from diffseg.cli.benchmarks import Row
@@ -204,16 +205,21 @@ def _kept(found: dict[str, Any]) -> str:
 
 
 def _large(found: dict[str, Any]) -> Row:
-    what = "window: memory of 512x512x300, times its voxels"
-    if found["large_share"] is None:
-        why = f"{sys.platform} does not tell a process's share of memory in /proc."
-        return Row(what=what, unit="", limit=4.0, skipped=why)
-    settings = (
-        "Proportional set size of the window's process, from before the opening until "
-        "all was painted, by the bytes of the file's int16 voxels."
+    row = Row(
+        what="window: memory of 512x512x300, over its voxels",
+        unit="GiB",
+        limit=4.0,
+        limit_of="ratio",
+        settings=(
+            "Proportional set size that the window's process gained from before the "
+            "opening until all was painted; the file's int16 voxels."
+        ),
     )
-    return Row(what=what, ours=found["large_share"], unit="", limit=4.0,
-               settings=settings)  # fmt: skip
+    if found["large_bytes"] is None:
+        why = f"{sys.platform} does not tell a process's share of memory in /proc."
+        return replace(row, skipped=why)
+    ours, raw = found["large_bytes"] / 2**30, found["large_raw"] / 2**30
+    return replace(row, ours=ours, reference=raw)
 
 
 def _memory(scales: Scales) -> Row:

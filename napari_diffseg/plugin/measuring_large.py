@@ -30,8 +30,9 @@ def large_volume(robot: Robot, scratch: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        Seconds; `large_share`: bytes that the window's process gained from before
-        the opening until all was painted, by those of the voxels in the file.
+        Seconds; `large_bytes`: what the window's process gained from before the
+        opening until all was painted, None where it is not told; `large_raw`: bytes
+        of the voxels in the file.
     """
     path, raw = _written(scratch)
     before = held_bytes(os.getpid())
@@ -45,8 +46,8 @@ def large_volume(robot: Robot, scratch: Path) -> dict[str, Any]:
     found |= _undone(layer)
     found |= _while_kept(robot, layer)
     after = held_bytes(os.getpid())
-    gained = None if before is None or after is None else (after - before) / raw
-    return {**found, "large_share": gained}
+    gained = None if before is None or after is None else after - before
+    return {**found, "large_bytes": gained, "large_raw": raw}
 
 
 def _written(scratch: Path) -> tuple[Path, int]:

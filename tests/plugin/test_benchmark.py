@@ -20,7 +20,7 @@ FOUND: dict[str, Any] = {
     "painted_p99_s": 0.02, "painted_max_s": 0.3, "beats": 900, "brain_s": 9.0,
     "dab_s": 0.001, "dab_median_s": 0.0005, "stroke_end_s": 0.002, "cancel_s": 0.1,
     "again_s": 1.0, "model": "m@1", "open_s": 2.0, "undo_s": 0.001, "kept_p99_s": 0.001,
-    "kept_max_s": 0.02, "large_share": 4.5,
+    "kept_max_s": 0.02, "large_bytes": 900, "large_raw": 200,
 }  # fmt: skip
 
 
@@ -47,13 +47,13 @@ def test_every_limit_has_its_row() -> None:
         "late by while strokes are kept": 0.05,
         "cancelled": 0.5,
         "the next run works": 6.0,
-        "memory of 512x512x300, times its voxels": 4.0,
+        "memory of 512x512x300, over its voxels": 4.0,
         "memory of all processes": 3.0,
     }
     broken = [row.what for row in rows if row.within is False]
     assert broken == [
         "window: first slice, worker cold",
-        "window: memory of 512x512x300, times its voxels",
+        "window: memory of 512x512x300, over its voxels",
     ]
     assert rows[-1].skipped is not None  # nothing was weighed
     assert "20 ms, at most 300 ms" in rows[3].settings

@@ -28,12 +28,13 @@ def job(**given):
     return FinetuneJob(**{**told, **given})
 
 
-def test_the_recipe_is_the_parents_with_a_small_rate(parent, tmp_path):
+def test_the_recipe_is_the_parents_with_what_lies_over_it(parent, tmp_path):
     recipe = write_recipe(parent, job(seed=5), tmp_path)
     assert recipe.network == parent.card.network
     assert recipe.preparation == parent.card.preparation
     assert recipe.objective.name == "recycling"
-    assert recipe.optimiser.learning_rate == pytest.approx(0.1 * 0.002)
+    recipe = write_recipe(parent, job(settings=("finetuning.rate=0.25",)), tmp_path)
+    assert recipe.optimiser.learning_rate == pytest.approx(0.25 * 0.002)
     assert recipe.optimiser.weight_decay == 0
     assert (recipe.length.steps, recipe.seed) == (150, 5)
     assert recipe.finetuning.anchor > 0
