@@ -126,6 +126,18 @@ class Photographer:
         self.viewer.reset_view()
         self.live()
 
+    def edge_of(self, case: Any, value: int) -> tuple[float, float]:
+        """The right end of a structure in the slice shown, in mm from the middle."""
+        from napari_diffseg.layers.mask_layer import MaskLayer
+
+        layer = next(one for one in self.viewer.layers if isinstance(one, MaskLayer))
+        plane = int(self.viewer.dims.current_step[0])
+        rows, columns = np.nonzero(layer.data[plane] == value)
+        at = int(columns.argmax())
+        _, y, x = layer.data_to_world((plane, rows[at], columns[at]))
+        _, y0, x0 = self.viewer.scene.camera.center
+        return x - x0, y - y0
+
     def drag(self, points: list[tuple[float, float]]) -> None:
         """Draw with the left button through points (x, y), in mm from the middle."""
         from qtpy.QtCore import QPoint, Qt
