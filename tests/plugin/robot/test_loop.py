@@ -24,7 +24,9 @@ def beside(name: str) -> Any:
 
 images, steps = beside("loop_images"), beside("loop_steps")
 
-pytestmark = [pytest.mark.gui, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.gui, pytest.mark.slow, pytest.mark.walk, pytest.mark.timeout(1800)
+]  # fmt: skip
 
 MODEL = "hippocampus-mri"
 SIDES = ("left", "right", "left")
@@ -51,9 +53,7 @@ FORMATS = {
 }
 
 
-@pytest.mark.parametrize(
-    "kind", ["nifti", pytest.param("dicom", marks=pytest.mark.walk)]
-)
+@pytest.mark.parametrize("kind", ["nifti", "dicom"])
 def test_the_whole_loop(robot: Any, tmp_path: Path, kind: str) -> None:
     write = images.write_nifti if kind == "nifti" else images.write_series
     paths = [write(tmp_path, f"sub-{n}", side, n) for n, side in enumerate(SIDES)]
@@ -98,7 +98,6 @@ def test_the_whole_loop(robot: Any, tmp_path: Path, kind: str) -> None:
     steps.reopen(robot, tmp_path / "study", case)
 
 
-@pytest.mark.walk
 def test_poisoned_corrections_are_refused_and_the_parent_stays(
     robot: Any, tmp_path: Path
 ) -> None:
