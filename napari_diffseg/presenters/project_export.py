@@ -105,6 +105,7 @@ class ProjectExportPresenter:
             self._writing = False
             if folder is not None:
                 self._folder = free_folder(folder, self._format)
+            self._view.show_done("")
             self._show()
 
     def _show(self) -> None:

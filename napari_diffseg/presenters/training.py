@@ -268,4 +268,8 @@ class TrainPresenter:
         if facts is None or str(facts.folder) != self._known[0]:
             self._prospect, self._known = Prospect(), ("", "")
             self._left_out.clear()
+            if not self._running:  # what another project taught is not shown here
+                self._curve = LearningCurve()
+                self._view.show_verdict(None)
+                self._view.show_curve(self._curve)
         self.look()

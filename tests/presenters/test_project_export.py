@@ -83,6 +83,7 @@ def test_without_a_project_there_is_nothing_to_choose(study: Any) -> None:
     view = study.views.project_export
     assert view.last("show_formats")[0] == []
     assert view.last("set_ready") == (False, "open a project first")
+    assert view.last("show_done") == ("",)
 
 
 def test_one_case_as_a_file_of_another_program(window: Any, image: Path) -> None:
