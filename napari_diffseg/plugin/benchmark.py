@@ -17,6 +17,7 @@ from diffseg.errors import DiffsegError
 from napari_diffseg.plugin.screen import virtual_screen
 
 LOOK_EVERY_S = 0.25
+_UNTOLD = f"{sys.platform} does not tell a process's share of memory in /proc."
 _CHILD = (sys.executable, "-m", "napari_diffseg.plugin.measuring")
 
 
@@ -216,8 +217,7 @@ def _large(found: dict[str, Any]) -> Row:
         ),
     )
     if found["large_bytes"] is None:
-        why = f"{sys.platform} does not tell a process's share of memory in /proc."
-        return replace(row, skipped=why)
+        return replace(row, skipped=_UNTOLD)
     ours, raw = found["large_bytes"] / 2**30, found["large_raw"] / 2**30
     return replace(row, ours=ours, reference=raw)
 
@@ -225,8 +225,7 @@ def _large(found: dict[str, Any]) -> Row:
 def _memory(scales: Scales) -> Row:
     what = "window: memory of all processes"
     if scales.empty is None or scales.peak is None:
-        why = f"{sys.platform} does not tell a process's share of memory in /proc."
-        return Row(what=what, unit="GiB", limit=3.0, skipped=why)
+        return Row(what=what, unit="GiB", limit=3.0, skipped=_UNTOLD)
     return Row(
         what=what,
         ours=(scales.peak - scales.empty) / 2**30,

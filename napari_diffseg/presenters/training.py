@@ -181,9 +181,7 @@ class TrainPresenter:
         if self.running:
             return
         self._run += 1
-        self._curve = LearningCurve()
-        self._view.show_verdict(None)
-        self._view.show_curve(self._curve)
+        self._clear()
         self._view.show_progress("starting", None)
         self._running = True
         self._show()
@@ -269,7 +267,11 @@ class TrainPresenter:
             self._prospect, self._known = Prospect(), ("", "")
             self._left_out.clear()
             if not self._running:  # what another project taught is not shown here
-                self._curve = LearningCurve()
-                self._view.show_verdict(None)
-                self._view.show_curve(self._curve)
+                self._clear()
         self.look()
+
+    def _clear(self) -> None:
+        """Show neither a curve nor a verdict."""
+        self._curve = LearningCurve()
+        self._view.show_verdict(None)
+        self._view.show_curve(self._curve)
