@@ -19,7 +19,7 @@ export QT_API ?= pyside6
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # the test runner's closing line comes last
-.PHONY: help demo test lint types contracts bench clean
+.PHONY: help demo test walk lint types contracts bench clean
 
 help: ## list the verbs
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1@\2/p' Makefile \
@@ -29,8 +29,11 @@ demo: $(INSTALLED) ## set up, then segment a real brain and show it (HEADLESS=1:
 	@$(BIN)/diffseg demo $(DEMO_FLAGS)
 
 test: lint types contracts ## set up, then check style, types, contracts and run every test
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not bench" \
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not bench and not walk" \
 		-n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+walk: $(INSTALLED) ## go through whole loops in a real window, and kill one
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m walk
 
 lint: $(INSTALLED) ## check style and formatting
 	@$(BIN)/ruff check .

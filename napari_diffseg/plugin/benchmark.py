@@ -8,15 +8,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 from typing import IO, Any
 
 from diffseg.cli.benchmarks import Row
-from diffseg.cli.benchmarks.processes import family
+from diffseg.cli.benchmarks.processes import family, held_bytes
 from diffseg.errors import DiffsegError
 from napari_diffseg.plugin.screen import virtual_screen
 
 LOOK_EVERY_S = 0.25
+_UNTOLD = f"{sys.platform} does not tell a process's share of memory in /proc."
 _CHILD = (sys.executable, "-m", "napari_diffseg.plugin.measuring")
 
 
@@ -90,18 +91,6 @@ def weigh(root: int) -> tuple[int | None, int]:
     return (sum(found) if found else None), len(found)
 
 
-def held_bytes(process: int) -> int | None:
-    """Proportional set size of a process: its own pages, and its share of others."""
-    try:
-        text = Path(f"/proc/{process}/smaps_rollup").read_text()
-    except OSError:
-        return None
-    for line in text.splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return None
-
-
 def _measured(model: str, device: str) -> tuple[dict[str, Any], Scales]:
     """Run the child to its end, answering its marks."""
     environment = {**os.environ, "NAPARI_CONFIG": ""}
@@ -168,7 +157,10 @@ def _told(found: dict[str, Any], scales: Scales, screen: str) -> Iterator[Row]:
         ),
         ("late by, 99th percentile", "p99_s", 0.050, _beats(found)),
         ("late by, at most", "max_s", 0.250, "In that run."),
+        ("512x512x300 opens", "open_s", 3.0, "From its path to a case to work on."),
         ("a dab of the brush, 512x512x300", "dab_s", 0.016, _dabs(found)),
+        ("an undo, 512x512x300", "undo_s", 0.050, "That stroke; the longest of 40."),
+        ("late by while strokes are kept", "kept_max_s", 0.050, _kept(found)),
         (
             "cancelled",
             "cancel_s",
@@ -184,6 +176,7 @@ def _told(found: dict[str, Any], scales: Scales, screen: str) -> Iterator[Row]:
     ):
         yield Row(what=f"window: {what}", ours=found[name], limit=limit,
                   settings=settings)  # fmt: skip
+    yield _large(found)
     yield _memory(scales)
 
 
@@ -204,11 +197,35 @@ def _dabs(found: dict[str, Any]) -> str:
     )
 
 
+def _kept(found: dict[str, Any]) -> str:
+    return (
+        "At most, of a timer of 10 ms, painting left out, while six strokes are drawn "
+        "in that volume and go to the journal on disk; 99th percentile "
+        f"{found['kept_p99_s'] * 1000:.1f} ms."
+    )
+
+
+def _large(found: dict[str, Any]) -> Row:
+    row = Row(
+        what="window: memory of 512x512x300, over its voxels",
+        unit="GiB",
+        limit=4.0,
+        limit_of="ratio",
+        settings=(
+            "Proportional set size that the window's process gained from before the "
+            "opening until all was painted; the file's int16 voxels."
+        ),
+    )
+    if found["large_bytes"] is None:
+        return replace(row, skipped=_UNTOLD)
+    ours, raw = found["large_bytes"] / 2**30, found["large_raw"] / 2**30
+    return replace(row, ours=ours, reference=raw)
+
+
 def _memory(scales: Scales) -> Row:
     what = "window: memory of all processes"
     if scales.empty is None or scales.peak is None:
-        why = f"{sys.platform} does not tell a process's share of memory in /proc."
-        return Row(what=what, unit="GiB", limit=3.0, skipped=why)
+        return Row(what=what, unit="GiB", limit=3.0, skipped=_UNTOLD)
     return Row(
         what=what,
         ours=(scales.peak - scales.empty) / 2**30,

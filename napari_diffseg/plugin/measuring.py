@@ -15,11 +15,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-BIG = (300, 512, 512)
-DABS = 200
-BRUSH = 40  # voxels across
 _PATIENCE_S = 300.0
 _LOOK_MS = 4
 _REST_S = 1.0
@@ -119,6 +114,7 @@ def measure(mark: Callable[[str], None], scratch: Path, model: str) -> dict[str,
     from qtpy.QtWidgets import QApplication
 
     from diffseg.project.journal import Journal
+    from napari_diffseg.plugin.measuring_large import large_volume
     from napari_diffseg.plugin.samples import brain_file, hippocampus_file
     from napari_diffseg.plugin.window import assemble, dock_into
 
@@ -144,7 +140,7 @@ def measure(mark: Callable[[str], None], scratch: Path, model: str) -> dict[str,
     robot.open(brain_file(scratch))
     found |= _watched_run(robot, mark)
     found |= _cancelled_run(robot)
-    found |= _strokes(robot, scratch)
+    found |= large_volume(robot, scratch)
     window.close()
     return found
 
@@ -180,42 +176,6 @@ def _cancelled_run(robot: Robot) -> dict[str, float]:
     robot.click("diffseg.propose.cancel")
     robot.wait_idle()
     return {"cancel_s": cancelled, "again_s": again}
-
-
-def _strokes(robot: Robot, scratch: Path) -> dict[str, float]:
-    """Dabs of a brush in one slice of a large mask, as a stroke makes them."""
-    from diffseg.volume import Volume, write_float
-    from napari_diffseg.layers.mask_layer import MaskLayer
-
-    noise = np.random.default_rng(0).integers(0, 255, BIG, np.uint8)
-    path = scratch / "big.nii"
-    volume = Volume.from_array(noise, np.eye(4), name="big")
-    write_float(path, noise, volume.grid, volume.source)
-    case = robot.open(path)
-    layer = next(
-        one
-        for one in robot.viewer.layers
-        if isinstance(one, MaskLayer)
-        and np.shares_memory(one.data, case.annotation.values)
-    )
-    layer.brush_size = BRUSH
-    layer.n_edit_dimensions = 2
-    plane = BIG[0] // 2
-    taken = []
-    began = 0.0
-    with layer.block_history():
-        for dab in range(DABS + 1):
-            place = (plane, 60 + dab * 390 // DABS, 60 + dab * 390 // DABS)
-            began = time.perf_counter()
-            layer.paint(place, 1)
-            taken.append(time.perf_counter() - began)
-        began = time.perf_counter()
-    ended = time.perf_counter() - began
-    return {
-        "dab_s": float(np.percentile(taken[1:], 99)),
-        "dab_median_s": float(np.median(taken[1:])),
-        "stroke_end_s": ended,
-    }
 
 
 def main(model: str = "") -> int:

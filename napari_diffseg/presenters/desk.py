@@ -29,12 +29,14 @@ from napari_diffseg.presenters.ports import (
 from napari_diffseg.presenters.presence import PresencePresenter
 from napari_diffseg.presenters.project import ProjectPresenter
 from napari_diffseg.presenters.project_cases import ProjectCases
+from napari_diffseg.presenters.project_export import ProjectExportPresenter
 from napari_diffseg.presenters.propose import ProposePresenter
 from napari_diffseg.presenters.recover import RecoverPresenter
 from napari_diffseg.presenters.resample import ResamplePresenter
 from napari_diffseg.presenters.result import ResultPresenter
 from napari_diffseg.presenters.review import ReviewPresenter
 from napari_diffseg.presenters.saving import SavePresenter
+from napari_diffseg.presenters.saving_first import save_open
 from napari_diffseg.presenters.second import SecondPresenter
 from napari_diffseg.presenters.seen import SeenPresenter
 from napari_diffseg.presenters.settings import SettingsPresenter
@@ -202,6 +204,10 @@ class Desk:
         self.second = SecondPresenter(
             self.session, views.reading, self.books, views.notices, self.case.close,
             self.cases.open,
+        )  # fmt: skip
+        self.all_out = ProjectExportPresenter(
+            self.session, views.project_export, self.books, views.notices,
+            lambda then: save_open(self.cases, self.saving, then),
         )  # fmt: skip
         self.opener.open_project = self.project.open
         self.saving.ahead = self.cases.ahead

@@ -6,10 +6,8 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +15,32 @@ from numpy.typing import NDArray
 from diffseg.domain import Label, Proposal
 from diffseg.domain.report import gives_pictures
 from diffseg.errors import DiffsegError, UserError
-from diffseg.volume import Grid, Source, atomic_write_bytes, read_volume, write_mask
+from diffseg.volume import (
+    Grid,
+    Source,
+    Volume,
+    atomic_write_bytes,
+    read_volume,
+    write_mask,
+)
+from napari_diffseg.presenters.other_files import (
+    OTHERS,
+    others_of,
+    suffix_of,
+    write_other,
+)
+from napari_diffseg.presenters.sidecar import SCHEMA, provenance_of
 from napari_diffseg.presenters.tables import counts_of
 from napari_diffseg.presenters.words import counted, voxel_word
 from napari_diffseg.session import Case
 
-SUFFIXES = {"NIfTI (.nii.gz)": ".nii.gz", "NIfTI (.nii)": ".nii", "PNG (.png)": ".png"}
+SUFFIXES = {
+    "NIfTI (.nii.gz)": ".nii.gz",
+    "NIfTI (.nii)": ".nii",
+    "PNG (.png)": ".png",
+    **OTHERS,
+}
 """Formats by name, with the suffix of their files."""
-
-SCHEMA = "diffseg-mask-1"
-"""Of the sidecar."""
 
 _VOLUMES = ("NIfTI (.nii.gz)", "NIfTI (.nii)")
 _PICTURES = ("PNG (.png)", *_VOLUMES)
@@ -45,8 +59,12 @@ class Export:
     labels : tuple of Label
     grid, source : Grid, Source
         The image's.
+    image : Volume, optional
+        For what is measured in it.
     proposal : Proposal, optional
         What the mask began as.
+    whole : bool
+        Whether the proposal is of the whole image.
     touched, changed : int
         Voxels that a person set, and voxels that differ from the proposal.
     """
@@ -59,12 +77,16 @@ class Export:
     proposal: Proposal | None
     touched: int
     changed: int
+    image: Volume | None = None
+    whole: bool = True
 
 
 def formats_of(case: Case) -> tuple[str, ...]:
     """Names of the formats that fit a case, the usual one first."""
     volume = case.volume
-    return _PICTURES if gives_pictures(volume.grid, volume.source) else _VOLUMES
+    pictures = gives_pictures(volume.grid, volume.source)
+    usual = _PICTURES if pictures else _VOLUMES
+    return (*usual, *others_of(volume.grid, volume.source))
 
 
 def default_path(case: Case, suffix: str) -> Path:
@@ -136,6 +158,8 @@ def snapshot(case: Case, path: Path) -> Export:
         proposal=case.proposal,
         touched=int(np.count_nonzero(note.touched)),
         changed=changed,
+        image=case.volume,
+        whole=case.proposed_in is None,
     )
 
 
@@ -150,14 +174,13 @@ def write(export: Export) -> str:
         What was written does not read back as what was meant.
     """
     path, sidecar = export.path, sidecar_of(export.path)
-    one_class = len(export.labels) == 1
     asides = [one.with_name(f".new-{one.name}") for one in (path, sidecar)]
-    text = json.dumps(_provenance(export), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(provenance_of(export), indent=2, ensure_ascii=False) + "\n"
     try:  # what is there stays until the new files are known to be right
-        write_mask(
-            asides[0], export.values, export.grid, export.source, one_class=one_class
-        )
-        _check(asides[0], export, one_class)
+        if suffix_of(path):
+            write_other(asides[0], export)
+        else:
+            _write_plain(asides[0], export)
         atomic_write_bytes(asides[1], text.encode())
         for aside, target in zip(asides, (path, sidecar), strict=True):
             aside.replace(target)
@@ -173,6 +196,12 @@ def write(export: Export) -> str:
             with suppress(OSError):
                 aside.unlink(missing_ok=True)
     return _told(export)
+
+
+def _write_plain(aside: Path, export: Export) -> None:
+    one_class = len(export.labels) == 1
+    write_mask(aside, export.values, export.grid, export.source, one_class=one_class)
+    _check(aside, export, one_class)
 
 
 def is_sidecar(path: Path, mask: str | None = None) -> bool:
@@ -225,35 +254,6 @@ def _lost_spacing(path: Path, back: Grid, meant: Grid) -> bool:
     # A picture has no place for millimetres.
     picture = path.name.lower().endswith(".png")
     return meant.has_spacing and not back.has_spacing and not picture
-
-
-def _provenance(export: Export) -> dict[str, Any]:
-    proposal = export.proposal
-    made = None if proposal is None else proposal.provenance
-    counts = counts_of(export.values)
-    ml = export.grid.voxel_ml
-    return {
-        "schema": SCHEMA,
-        "mask": export.path.name,
-        "image": [Path(one).name for one in export.source.paths],
-        "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": None if made is None else dict(made.model),
-        "seed": None if made is None else made.seed,
-        "members": None if made is None else made.members,
-        "steps": None if made is None else made.steps,
-        "device": None if made is None else made.device,
-        "voxels_touched_by_a_person": export.touched,
-        "voxels_changed_since_proposal": export.changed if made else None,
-        "structures": [
-            {
-                "name": label.name,
-                "label": label.value,
-                "voxels": int(counts[label.value]),
-                "volume_ml": None if ml is None else int(counts[label.value]) * ml,
-            }
-            for label in export.labels
-        ],
-    }
 
 
 def _told(export: Export) -> str:

@@ -134,8 +134,9 @@ class LabelsPresenter:
         except UserError as error:
             self._refuse(error)
             return
+        self._active = table.values[-1]  # before others hear of the table
         self._set_table(case, table)
-        self.choose(table.values[-1])
+        self._canvas.set_label(self._active)
 
     def fit(self, case: Case, card: ModelCard) -> None:
         """Give a case the names and values that a model works with.

@@ -77,6 +77,7 @@ class LeadPresenter:
             self._canvas.go_to(case, voxel_in(case, plane))
             number = flipped(case, 0, plane) + 1
             text = f"{case.name}: slice {number} deserves a look"
+            text += ": most voxels are expected to be wrong there"
         else:
             text = f"{case.name}: nothing is known of its slices yet; propose first"
         self._notices.show(text)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from diffseg.domain import LabelTable
 from napari_diffseg.presenters.calibration import CalibrationPresenter
@@ -12,7 +11,8 @@ from napari_diffseg.presenters.model import ModelPresenter
 from napari_diffseg.presenters.panels import Views
 from napari_diffseg.presenters.ports import Background, Catalogue, Later
 from napari_diffseg.presenters.project_cases import ProjectCases
-from napari_diffseg.presenters.saving import SavePresenter, needs_saving
+from napari_diffseg.presenters.saving import SavePresenter
+from napari_diffseg.presenters.saving_first import save_open
 from napari_diffseg.presenters.train_doors import Doors
 from napari_diffseg.presenters.training import TrainPresenter
 from napari_diffseg.presenters.versions import VersionsPresenter
@@ -53,7 +53,6 @@ class LearningDesk:
         cases: ProjectCases,
         saving: SavePresenter,
     ) -> None:
-        self._cases, self._saving = cases, saving
         self._catalogue = catalogue
         self.compare = ComparePresenter(
             session, views.train, canvas, cases.open, self._table_of, views.notices,
@@ -64,7 +63,10 @@ class LearningDesk:
         )
         self.train = TrainPresenter(
             session, views.train, works, later, views.notices,
-            Doors(save=self._save, kept=model.choose, ended=self._ended),
+            Doors(
+                save=lambda then: save_open(cases, saving, then),
+                kept=model.choose, ended=self._ended,
+            ),
         )  # fmt: skip
         self.calibration = CalibrationPresenter(
             session, views.calibration, catalogue, works, background, later,
@@ -78,14 +80,6 @@ class LearningDesk:
 
     def _table_of(self, name: str) -> LabelTable:
         return self._catalogue.find_model(name).card.labels
-
-    def _save(self, then: Callable[[], Any]) -> None:
-        """Keep what is drawn in the project's open case, which is learnt from, too."""
-        case = self._cases.current
-        if case is not None and needs_saving(case):
-            self._saving.save(case, then)
-        else:
-            then()
 
     def _ended(self, done: Finetuned) -> None:
         self.compare.take(done)

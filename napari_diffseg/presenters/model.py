@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from diffseg.domain import ModelCard
 from diffseg.engine.events import Machine
 from diffseg.errors import DiffsegError
@@ -102,7 +104,10 @@ class ModelPresenter:
             models = self._catalogue.list_models()
         except DiffsegError:
             models = ()
-        choices = [ModelChoice(model.name, model.card.title) for model in models]
+        known = Counter(model.card.title for model in models)
+        choices = [
+            ModelChoice(model.name, _titled(model.card, known)) for model in models
+        ]
         self._view.set_models(choices, self._session.model_name)
 
     def _show_card(self) -> None:
@@ -123,3 +128,8 @@ class ModelPresenter:
     def _on_state(self, state: str) -> None:
         self._state = state
         self._show_machine()
+
+
+def _titled(card: ModelCard, known: Counter[str]) -> str:
+    """A model's title; its version first where several have that title."""
+    return f"{card.version} · {card.title}" if known[card.title] > 1 else card.title

@@ -13,6 +13,7 @@ from napari_diffseg.views import (
     ModelView,
     Notices,
     PresenceView,
+    ProjectExportView,
     ProjectView,
     ProposeView,
     ReadingView,
@@ -82,6 +83,10 @@ class Views(Protocol):
     @property
     def export(self) -> ExportView:
         """Panel "Export"."""
+
+    @property
+    def project_export(self) -> ProjectExportView:
+        """Its part "All cases of the project"."""
 
     @property
     def recover(self) -> RecoverView:

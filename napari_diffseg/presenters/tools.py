@@ -147,7 +147,7 @@ class ToolsPresenter:
 
     def _show(self, shown: Shown) -> None:
         if not len(shown.change):
-            self._view.show_edit(EditState("nothing would change"))
+            self._view.show_edit(EditState(_unchanged(shown)))
             return
         self._shown = shown
         self._canvas.show_edit(shown.case, shown.change)
@@ -216,6 +216,13 @@ def _target(case: Case, active: int) -> Target:
         1 in grid.shape,
         members_of(case.proposal),
     )
+
+
+def _unchanged(shown: Shown) -> str:
+    alone = len(shown.case.table.values) < 2
+    if alone or shown.edit.over or shown.edit.tool == "member":
+        return "nothing would change"
+    return "nothing would change: other structures stay, unless “Over others” is ticked"
 
 
 def _in_words(

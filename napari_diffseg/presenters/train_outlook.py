@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffseg.progress import Progress, Work
@@ -11,8 +10,6 @@ from napari_diffseg.views import TrainCase
 
 if TYPE_CHECKING:
     from diffseg_training.finetuning.job import FinetuneJob
-
-_OPEN = ("cancelled", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +33,13 @@ def iter_prospect(job: FinetuneJob) -> Work[Prospect]:
     """Look ahead beside the window; reads the project through a door of its own."""
     from diffseg.errors import UserError
     from diffseg.project import store
+    from diffseg_training.finetuning.begun import is_broken_off
     from diffseg_training.finetuning.outlook import outlook
 
     yield Progress("look")
     with store.open_project(job.project) as project:
         runs = store.training_runs(project)
-        broken = bool(runs) and runs[-1].state in _OPEN and _kept(project, runs[-1].id)
+        broken = bool(runs) and is_broken_off(project, runs[-1])
         try:
             found = outlook(project, job)
         except UserError as error:
@@ -83,8 +81,3 @@ def in_words(cases: tuple[TrainCase, ...]) -> str:
         f"learns from {len(learn)} case{plural}, {voxels:,} reviewed voxels; judged by "
         f"{held} held out"
     )
-
-
-def _kept(project: object, run: str) -> bool:
-    folder: Path = project.folder  # type: ignore[attr-defined]
-    return (folder / "training" / run / "data.json").is_file()

@@ -45,6 +45,11 @@ class TrainPresenter:
     later : Later
     notices : Notices
     doors : Doors
+
+    Attributes
+    ----------
+    settings : tuple of str
+        Overrides of the recipe for each run, ``section.key=value``.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class TrainPresenter:
         self._ticket: Ticket | None = None
         self._run, self._running = 0, False
         self._curve = LearningCurve()
+        self.settings: tuple[str, ...] = ()
         view.looked.connect(self._on_looked)
         view.case_ticked.connect(self._tick)
         view.run_requested.connect(self.start)
@@ -126,6 +132,7 @@ class TrainPresenter:
             model=self._session.model_name,
             annotator=facts.annotator,
             device=self._session.device,
+            settings=self.settings,
             **wishes,
         )
 
@@ -174,9 +181,7 @@ class TrainPresenter:
         if self.running:
             return
         self._run += 1
-        self._curve = LearningCurve()
-        self._view.show_verdict(None)
-        self._view.show_curve(self._curve)
+        self._clear()
         self._view.show_progress("starting", None)
         self._running = True
         self._show()
@@ -261,4 +266,12 @@ class TrainPresenter:
         if facts is None or str(facts.folder) != self._known[0]:
             self._prospect, self._known = Prospect(), ("", "")
             self._left_out.clear()
+            if not self._running:  # what another project taught is not shown here
+                self._clear()
         self.look()
+
+    def _clear(self) -> None:
+        """Show neither a curve nor a verdict."""
+        self._curve = LearningCurve()
+        self._view.show_verdict(None)
+        self._view.show_curve(self._curve)

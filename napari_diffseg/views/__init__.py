@@ -15,6 +15,7 @@ from napari_diffseg.views.editing import (
     Paints,
     Target,
 )
+from napari_diffseg.views.exporting import ProjectExportView
 from napari_diffseg.views.nouns import (
     CaseFacts,
     Intent,
@@ -91,6 +92,7 @@ __all__ = [
     "Place",
     "Plane",
     "PresenceView",
+    "ProjectExportView",
     "ProjectView",
     "ProposeView",
     "ReadingView",

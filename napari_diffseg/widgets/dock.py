@@ -69,6 +69,7 @@ class Dock(QWidget):
         self.resample = self.correct.resample
         self.train = TrainPanel()
         self.export = ExportPanel()
+        self.project_export = self.export.project
         self.recover = Recover(self)
         self._strip = NoticeStrip()
         self.notices = NoticeBoard(self._strip)

@@ -21,6 +21,7 @@ from napari_diffseg.widgets.parts import (
     quietly,
     row,
 )
+from napari_diffseg.widgets.project_export_form import ProjectExportForm
 from napari_diffseg.widgets.questions import overwrite_question
 
 _RUN_TIP = "Write the mask on the image's own grid, with its own header"
@@ -53,6 +54,8 @@ class ExportPanel(Panel):
         kind.setBuddy(self._formats)
         self.add(row(kind, self._formats), row(self._path, self._browse), self._run)
         self.add(self._why, self._done)
+        self.project = ProjectExportForm("diffseg.export.project")
+        self.add(self.project)
         self._formats.activated.connect(
             lambda index: self.format_chosen.emit(self._formats.itemData(index))
         )

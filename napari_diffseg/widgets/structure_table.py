@@ -162,6 +162,9 @@ class StructureTable(QTableWidget):
             self.setItem(place, 0, name)
             self.setItem(place, 1, _cell(_volume_text(report, word), _TIPS[1]))
             self.setItem(place, 2, _cell("", _spread_tip(report, half_range)))
+            earlier = self.cellWidget(place, 2)
+            if earlier is not None:
+                earlier.hide()  # it goes a moment later
             self.setCellWidget(place, 2, SpreadCell(report, half_range, label.color))
             agreed = report.expected_dice
             text = "–" if agreed is None else f"{agreed:.2f}"

@@ -136,6 +136,12 @@ class ToolPage(QWidget):
         """The tool's own choice, or ""."""
         return self.choices.current if self.choices is not None else ""
 
+    def height_for(self, width: int) -> int:
+        """Pixels that its rows need where they are so wide."""
+        if self._rows.hasHeightForWidth():
+            return self._rows.heightForWidth(width)
+        return self.sizeHint().height()
+
     def set_unit(self, unit: str, *, flat: bool) -> None:
         """Show the unit of the tool's number; `flat`: in one slice only."""
         if self.number is None:

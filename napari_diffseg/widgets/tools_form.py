@@ -180,7 +180,7 @@ class ToolsForm(QWidget):
             # A line below that wraps must not squeeze the rows of settings.
             page = self._pages[tool]
             page.ensurePolished()
-            page.setMinimumHeight(page.sizeHint().height())
+            page.setMinimumHeight(page.height_for(self.width()))
         self._settings.setVisible(tool is not None)
         self._scope.setVisible(tool not in _ACROSS and not self._target.flat)
         self._over.setVisible(tool != "member")

@@ -45,6 +45,7 @@ _SIDES: tuple[Choice, ...] = (
     ("before", "Before", "Draw the model's mask as it was as lines over yours"),
     ("after", "After", "Draw the model's mask as it became as lines over yours"),
 )
+_NO_PROJECT = "open a project first"
 _SCALE = 1000
 
 
@@ -70,7 +71,7 @@ class TrainPanel(Panel):
         self._build_versions()
         self.add(self._start, self._busy, self._plot, self._ended, self._tree_box)
         self._wire()
-        self.show_state(TrainState())
+        self.show_state(TrainState(why_not=_NO_PROJECT))
         self.show_progress("", None)
         self.show_verdict(None)
         self.show_versions((), "")
@@ -100,7 +101,6 @@ class TrainPanel(Panel):
         self._tolerance.setValue(0.01)
         self._run = button(self.handle("run"), "Fine-tune", _RUN)
         self._run.setProperty("big", True)
-        mark(self._run, "primary", True)
         self._resume = button(self.handle("resume"), "Go on", _RESUME)
         for made in (self._run, self._resume):
             made.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -182,6 +182,7 @@ class TrainPanel(Panel):
         self._summary.say(state.line)
         can = not state.why_not and not state.running
         enable(self._run, can, _RUN, state.why_not or "It is learning")
+        mark(self._run, "primary", can)
         self._run.setVisible(not state.running)
         self._resume.setVisible(state.resumable)
         self._why.say(state.why_not)

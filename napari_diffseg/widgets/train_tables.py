@@ -251,7 +251,7 @@ class VersionTree(QTreeWidget):
                 sign = "● " if one.current else ""
                 item = QTreeWidgetItem([f"{sign}{one.version}", one.line])
                 item.setData(0, _ID, one.name)
-                item.setSizeHint(0, QSize(0, _ROW))
+                item.setSizeHint(1, QSize(0, _ROW))  # the other is as wide as its text
                 for column in range(2):
                     item.setToolTip(column, f"{one.name}: {one.line}")
                 if one.current:

@@ -308,7 +308,7 @@ def test_a_model_is_added_listed_shown_verified_and_removed(tiny, capsys):
     assert (added["id"], added["version"], added["origin"]) == ("mine", "1.0", "user")
     known = said_as_json(capsys, "models", "list")["models"]
     assert len(known) == len(before["models"]) + 1
-    assert added in known
+    assert {**added, "current": True} in known
     shown = said_as_json(capsys, "models", "show", "mine")
     assert shown["licence"] == "CC0-1.0"
     assert said_as_json(capsys, "models", "verify", "mine@1.0")["verified"] is True

@@ -98,7 +98,8 @@ sys.meta_path.insert(0, Blocker())
 def walk(name):
     module = importlib.import_module(name)
     for found in pkgutil.iter_modules(getattr(module, "__path__", ()), name + "."):
-        walk(found.name)
+        if found.name.split(".")[-1] != "migrations":  # scripts that Alembic runs
+            walk(found.name)
 import diffseg.engine
 walk("diffseg.project")
 from diffseg.engine import Engine, find_model, list_models

@@ -19,7 +19,8 @@ FOUND: dict[str, Any] = {
     "dock_s": 1.0, "warm_s": 2.0, "cold_s": 6.0, "p99_s": 0.01, "max_s": 0.1,
     "painted_p99_s": 0.02, "painted_max_s": 0.3, "beats": 900, "brain_s": 9.0,
     "dab_s": 0.001, "dab_median_s": 0.0005, "stroke_end_s": 0.002, "cancel_s": 0.1,
-    "again_s": 1.0, "model": "m@1",
+    "again_s": 1.0, "model": "m@1", "open_s": 2.0, "undo_s": 0.001, "kept_p99_s": 0.001,
+    "kept_max_s": 0.02, "large_bytes": 900, "large_raw": 200,
 }  # fmt: skip
 
 
@@ -40,13 +41,20 @@ def test_every_limit_has_its_row() -> None:
         "first slice, worker cold": 5.0,
         "late by, 99th percentile": 0.05,
         "late by, at most": 0.25,
+        "512x512x300 opens": 3.0,
         "a dab of the brush, 512x512x300": 0.016,
+        "an undo, 512x512x300": 0.05,
+        "late by while strokes are kept": 0.05,
         "cancelled": 0.5,
         "the next run works": 6.0,
+        "memory of 512x512x300, over its voxels": 4.0,
         "memory of all processes": 3.0,
     }
     broken = [row.what for row in rows if row.within is False]
-    assert broken == ["window: first slice, worker cold"]
+    assert broken == [
+        "window: first slice, worker cold",
+        "window: memory of 512x512x300, over its voxels",
+    ]
     assert rows[-1].skipped is not None  # nothing was weighed
     assert "20 ms, at most 300 ms" in rows[3].settings
 

@@ -160,6 +160,7 @@ PANELS = {
     "calibration": protocols.CalibrationView,
     "train": protocols.TrainView,
     "export": protocols.ExportView,
+    "project_export": protocols.ProjectExportView,
     "recover": protocols.RecoverView,
     "notices": protocols.Notices,
 }

@@ -167,7 +167,12 @@ def test_a_name_that_cannot_be_is_refused(drawn: Any, image: Path, name: str) ->
 
 
 def test_a_format_gives_the_path_its_suffix(drawn: Any, image: Path) -> None:
-    formats = ("NIfTI (.nii.gz)", "NIfTI (.nii)")
+    formats = (
+        "NIfTI (.nii.gz)",
+        "NIfTI (.nii)",
+        "3D Slicer (.seg.nrrd)",
+        "Measurements (.csv)",
+    )
     assert drawn.views.export.last("set_formats") == (formats, formats[0])
     drawn.views.export.format_chosen.emit(formats[1])
     assert drawn.views.export.last("set_path")[0].endswith("brain_mask.nii")

@@ -259,6 +259,8 @@ def test_one_that_is_refused_is_not(window: Any, folder: Path) -> None:
     assert not verdict.kept
     assert verdict.classes[0].worse
     assert "worse than the tolerance of 0.01 Dice on anterior" in window.troubles[-1]
+    window.views.project.close_requested.emit()
+    assert window.views.train.last("show_verdict") == (None,)
 
 
 def test_a_version_kept_though_cancelled_is_told(window: Any, folder: Path) -> None:

@@ -12,6 +12,7 @@ import napari_diffseg
 # What says what is asked for and told, and what watches another process.
 LIGHT = {
     "diffseg_training.finetuning.job",
+    "diffseg_training.finetuning.begun",
     "diffseg_training.finetuning.outlook",
     "diffseg_training.finetuning.process",
     "diffseg_training.calibrating.job",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -173,6 +173,11 @@ class Finetuning(Part):
         ge=0,
         title="Strength of the pull towards the parent's weights",
         description="L2-SP's alpha; where no base data are given",
+    )
+    blends: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (0.5, 0.25),
+        title="Shares of the way from the parent's weights to the trained ones",
+        description="Tried on the held-out cases; the best child is the run's",
     )
     tolerance: float = Field(
         0.01,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,10 +9,9 @@ import typer
 
 from diffseg.cli.output import emit, follow
 from diffseg.cli.project_options import Dir, Json
-from diffseg.errors import UserError
 
 if TYPE_CHECKING:
-    from diffseg.project.store import Case, Health, Project
+    from diffseg.project.store import Health
 
 
 DAMAGED = 3
@@ -71,9 +69,7 @@ def export(
     from diffseg.project import exporting, store
 
     with store.open_project(folder) as opened:
-        cases, left = _with_masks(opened, case or ())
-        if not cases:
-            raise UserError("no case has a mask; correct or accept one first")
+        cases, left = store.with_masks(opened, case or ())
         settings = exporting.ExportSettings(overwrite=overwrite)
         given = store.export_cases(opened, cases)
         work = exporting.export(given, format, out, settings, total=len(cases))
@@ -89,20 +85,6 @@ def export(
     if left:
         lines.append(f"without a mask yet: {len(left)} cases")
     emit(told, json, "\n".join(lines))
-
-
-def _with_masks(project: Project, names: Sequence[str]) -> tuple[list[Case], list[str]]:
-    """Cases that have a mask, and names of those that do not."""
-    from diffseg.project import store
-
-    if names:
-        chosen = [store.find_case(project, name) for name in names]
-    else:
-        lines = store.list_cases(project, limit=None).lines
-        chosen = [store.case_of(project, line.id) for line in lines]
-    cases = [one for one in chosen if store.has_mask(project, one)]
-    ready = {one.id for one in cases}
-    return cases, [one.name for one in chosen if one.id not in ready]
 
 
 def _told(health: Health) -> dict[str, Any]:

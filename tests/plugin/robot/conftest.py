@@ -98,11 +98,13 @@ class Robot:
         self.wait(button.isEnabled, f"{handle} is enabled ({button.toolTip()})")
         self.qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
-    def wait(self, condition: Callable[[], Any], what: str) -> None:
-        """Wait until `condition` holds."""
+    def wait(
+        self, condition: Callable[[], Any], what: str, patience: int = PATIENCE
+    ) -> None:
+        """Wait until `condition` holds; `patience` is in ms."""
 
         try:
-            self.qtbot.waitUntil(lambda: bool(condition()), timeout=PATIENCE)
+            self.qtbot.waitUntil(lambda: bool(condition()), timeout=patience)
         except self.qtbot.TimeoutError:
             pytest.fail(f"still waiting until {what}; the window says: {self.notice()}")
 
@@ -176,6 +178,40 @@ class Robot:
             self.qtbot.wait(10)
         QTest.mouseRelease(widget, left, Qt.KeyboardModifier.NoModifier, at(1))
         self.qtbot.wait(20)
+
+    def along(self, points: list[tuple[float, float]]) -> None:
+        """Draw with the left button through points; fractions of the canvas."""
+        from qtpy.QtCore import Qt
+        from qtpy.QtTest import QTest
+
+        widget, spots = self.canvas_widget(), [self._spot(one) for one in points]
+        left, no_key = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+        QTest.mouseMove(widget, spots[0])
+        self.qtbot.wait(20)
+        QTest.mousePress(widget, left, no_key, spots[0])
+        for spot in spots[1:]:
+            QTest.mouseMove(widget, spot)
+            self.qtbot.wait(20)
+        QTest.mouseRelease(widget, left, no_key, spots[-1])
+        self.qtbot.wait(20)
+
+    def outline(self, points: list[tuple[float, float]]) -> None:
+        """Press at each corner of a polygon, and twice at the last."""
+        from qtpy.QtCore import Qt
+        from qtpy.QtTest import QTest
+
+        for point in points:
+            self.along([point])
+        left, no_key = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+        spot = self._spot(points[-1])
+        QTest.mouseDClick(self.canvas_widget(), left, no_key, spot)
+        self.qtbot.wait(50)
+
+    def _spot(self, point: tuple[float, float]) -> Any:
+        from qtpy.QtCore import QPoint
+
+        widget = self.canvas_widget()
+        return QPoint(int(point[0] * widget.width()), int(point[1] * widget.height()))
 
     def notice(self) -> str:
         """What the strip of notices says."""

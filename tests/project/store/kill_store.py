@@ -49,6 +49,11 @@ class Figures:
     orphans: int = 0
     left: list[str] = field(default_factory=list)
 
+    @property
+    def trouble(self) -> list[str]:
+        """All that must not be."""
+        return [*self.damage, *self.lost, *self.left]
+
     def line(self) -> str:
         return (
             f"{self.kills} kills: {len(self.damage)} projects damaged, "
@@ -220,6 +225,36 @@ def database(wanted: bool) -> Iterator[str | None]:
         yield url
 
 
+def kill_often(
+    times: int,
+    *,
+    seed: int = 0,
+    longest: float = 0.6,
+    each: int = 20,
+    postgresql: bool = False,
+) -> Figures:
+    """Kill that many writers, at random moments; prints each.
+
+    Parameters
+    ----------
+    longest : float
+        Seconds of writing.
+    each : int
+        Kills of one project, before the next is made.
+    """
+    rng, figures = random.Random(seed), Figures()
+    with database(postgresql) as url:
+        while figures.kills < times:
+            with tempfile.TemporaryDirectory() as name:
+                folder = Path(name)
+                make(folder, url)
+                for _ in range(min(each, times - figures.kills)):
+                    after = rng.uniform(0.0, longest)
+                    said = kill_once(folder, after, seed + 2 * figures.kills, figures)
+                    print(f"{figures.kills:3}: {said}", flush=True)
+    return figures
+
+
 def main() -> None:
     """Kill as often as asked, and tell."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -229,21 +264,17 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=20, help="kills of one project")
     parser.add_argument("--postgresql", action="store_true")
     given = parser.parse_args()
-    rng, figures = random.Random(given.seed), Figures()
-    with database(given.postgresql) as url:
-        while figures.kills < given.times:
-            with tempfile.TemporaryDirectory() as name:
-                folder = Path(name)
-                make(folder, url)
-                for _ in range(min(given.each, given.times - figures.kills)):
-                    after = rng.uniform(0.0, given.longest)
-                    seed = given.seed + 2 * figures.kills
-                    said = kill_once(folder, after, seed, figures)
-                    print(f"{figures.kills:3}: {said}", flush=True)
+    figures = kill_often(
+        given.times,
+        seed=given.seed,
+        longest=given.longest,
+        each=given.each,
+        postgresql=given.postgresql,
+    )
     print(figures.line())
-    for line in (*figures.damage, *figures.lost, *figures.left):
+    for line in figures.trouble:
         print(line)
-    sys.exit(bool(figures.damage or figures.lost or figures.left))
+    sys.exit(bool(figures.trouble))
 
 
 if __name__ == "__main__":

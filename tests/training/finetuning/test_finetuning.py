@@ -14,12 +14,13 @@ from diffseg.errors import UserError
 from diffseg.models import find_model, list_models, roll_back, tree_of
 from diffseg.progress import run
 from diffseg.project import store
-from diffseg_training.finetuning.begun import run_folder
+from diffseg_training.finetuning.begun import is_broken_off, run_folder
 from diffseg_training.finetuning.gathering import candidates, lesson
 from diffseg_training.finetuning.holding_out import choose
 from diffseg_training.finetuning.outlook import outlook
 from diffseg_training.finetuning.run import iter_finetune
 from diffseg_training.learning import Learning
+from diffseg_training.lock import alone_in
 from diffseg_training.state import read_log
 
 _SPEC = spec_from_file_location("balls", Path(__file__).with_name("balls.py"))
@@ -258,6 +259,26 @@ def test_cancelled_then_resumed_the_run_ends_as_if_it_had_not_been(parent, study
     assert actions == ["train", "cancelled", "resume", done.outcome]
     with pytest.raises(UserError, match="no fine-tuning"):
         run(iter_finetune(job_of(study, model="", resume=True)))
+
+
+def test_a_run_whose_process_was_killed_is_told_to_be_broken_off(study):
+    settings = {"job": {}, "host": study.journal_folder.name}
+    facts = {"model": ("balls", "1.0.0", "00"), "annotator": "anna"}
+    one = store.begin_run(study, settings=settings, cases=(), **facts)
+    folder = run_folder(study, one.id)
+    assert not is_broken_off(
+        study, one
+    )  # of what it was to learn from, nothing is there
+    folder.mkdir(parents=True)
+    (folder / "data.json").write_text("{}")
+    assert is_broken_off(study, one)
+    with alone_in(folder):
+        assert not is_broken_off(study, one)
+    far = store.begin_run(study, settings={**settings, "host": "x"}, cases=(), **facts)
+    (run_folder(study, far.id)).mkdir()
+    (run_folder(study, far.id) / "data.json").write_text("{}")
+    assert not is_broken_off(study, far)
+    assert not is_broken_off(study, store.end_run(study, one.id, "refused", {}))
 
 
 @pytest.mark.slow

@@ -28,14 +28,15 @@ def job(**given):
     return FinetuneJob(**{**told, **given})
 
 
-def test_the_recipe_is_the_parents_with_a_small_rate(parent, tmp_path):
+def test_the_recipe_is_the_parents_with_what_lies_over_it(parent, tmp_path):
     recipe = write_recipe(parent, job(seed=5), tmp_path)
     assert recipe.network == parent.card.network
     assert recipe.preparation == parent.card.preparation
     assert recipe.objective.name == "recycling"
-    assert recipe.optimiser.learning_rate == pytest.approx(0.1 * 0.002)
+    slower = write_recipe(parent, job(settings=("finetuning.rate=0.25",)), tmp_path)
+    assert slower.optimiser.learning_rate == pytest.approx(0.25 * 0.002)
     assert recipe.optimiser.weight_decay == 0
-    assert (recipe.length.steps, recipe.seed) == (150, 5)
+    assert (recipe.length.steps, recipe.seed) == (60, 5)
     assert recipe.finetuning.anchor > 0
     assert recipe.start == str(parent.path.resolve())
     assert recipe.name == parent.card.recipe  # a child can be fine-tuned, too

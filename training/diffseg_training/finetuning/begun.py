@@ -17,6 +17,7 @@ from diffseg_training.finetuning.gathering import candidates
 from diffseg_training.finetuning.holding_out import choose
 from diffseg_training.finetuning.job import FinetuneJob
 from diffseg_training.finetuning.materials import (
+    LIST,
     Materials,
     read_materials,
     write_materials,
@@ -151,6 +152,14 @@ def _taken_up(project: store.Project, job: FinetuneJob) -> Begun:
     return Begun(mine, project.manifest.id, found.id, folder, parent, recipe, materials)
 
 
+def is_broken_off(project: store.Project, one: store.TrainingRun) -> bool:
+    """Whether a run was cancelled, failed or killed here, and can go on."""
+    folder = run_folder(project, one.id)
+    if one.state not in _OPEN or not (folder / LIST).is_file():
+        return False
+    return one.state != "running" or _is_dead(project, one)
+
+
 def parent_named(name: str) -> ModelFolder:
     """The model to start from.
 
@@ -222,10 +231,14 @@ def _host(project: store.Project) -> str:
 def _note_the_dead(project: store.Project) -> None:
     """Say of runs whose process was killed that they failed; they can be resumed."""
     for one in store.training_runs(project):
-        folder = run_folder(project, one.id)
-        mine = one.state == "running" and one.settings.get("host") == _host(project)
-        if mine and folder.is_dir() and not _is_alive(folder):
+        if run_folder(project, one.id).is_dir() and _is_dead(project, one):
             store.end_run(project, one.id, "failed", {"why": "its process ended"})
+
+
+def _is_dead(project: store.Project, one: store.TrainingRun) -> bool:
+    """Whether a run that is noted as running was killed, on this machine."""
+    mine = one.state == "running" and one.settings.get("host") == _host(project)
+    return mine and not _is_alive(run_folder(project, one.id))
 
 
 def _is_alive(folder: Path) -> bool:

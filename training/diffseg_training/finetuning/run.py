@@ -8,12 +8,13 @@ from typing import Any
 from torch import nn
 
 from diffseg.errors import Cancelled, DiffsegError
-from diffseg.models import ModelFolder
+from diffseg.models import ModelFolder, load_weights
 from diffseg.progress import Work
 from diffseg.project import store
 from diffseg.segmenters import resolve_device
 from diffseg_training.curve import draw_curve
 from diffseg_training.finetuning.begun import Begun, begin
+from diffseg_training.finetuning.blending import Blend, iter_blend
 from diffseg_training.finetuning.gate import iter_held_out
 from diffseg_training.finetuning.job import Finetuned, FinetuneJob
 from diffseg_training.finetuning.keeping import keep, save_child, with_verdict
@@ -74,9 +75,11 @@ def _carried_out(begun: Begun, device: str) -> Work[Finetuned]:
         )
 
     before = yield from asked(begun.parent, "parent")
-    result = yield from _trained(begun, device)
+    blend = yield from _trained(begun, device)
+    result = blend.result
     draw_curve(folder / "log.jsonl", folder / "curve.png", begun.recipe.title)
-    child = save_child(begun.parent, result, _facts(begun), folder)
+    facts = {**_facts(begun), "blend": blend.share}
+    child = save_child(begun.parent, result, facts, folder)
     after = yield from asked(child, "child")
     assert begun.recipe.finetuning is not None
     verdict = judge(before, after, begun.recipe.finetuning.tolerance)
@@ -86,7 +89,7 @@ def _carried_out(begun: Begun, device: str) -> Work[Finetuned]:
     return _result(begun, child, verdict, result)
 
 
-def _trained(begun: Begun, device: str) -> Work[TrainingResult]:
+def _trained(begun: Begun, device: str) -> Work[Blend]:
     recipe, folder, card = begun.recipe, begun.folder, begun.parent.card
     dataset = begun.materials.dataset
     cache, memory = folder / "cache", recipe.loading.memory_gb * 1e9
@@ -111,18 +114,19 @@ def _trained(begun: Begun, device: str) -> Work[TrainingResult]:
     def check(network: nn.Module) -> None:
         check_network(network, card, device)
 
-    return (
-        yield from iter_train(
-            recipe,
-            learners,
-            validate,
-            folder,
-            device=device,
-            resume=(folder / "state" / "state.json").is_file(),
-            held_out=held_out,
-            check=check,
-        )
+    result = yield from iter_train(
+        recipe,
+        learners,
+        validate,
+        folder,
+        device=device,
+        resume=(folder / "state" / "state.json").is_file(),
+        held_out=held_out,
+        check=check,
     )
+    assert recipe.finetuning is not None
+    parent, shares = load_weights(begun.parent), recipe.finetuning.blends
+    return (yield from iter_blend(parent, result, validate, shares))
 
 
 def _with_base(

@@ -114,7 +114,8 @@ class Verdict:
                 f"{worse}, on {counted} ({figures})"
             )
         unsure = "" if self.by_interval else "; too few patients for an interval"
-        return f"kept: no class is worse on {counted} ({figures}){unsure}"
+        most = f"no class lost more than {self.tolerance:g} Dice"
+        return f"kept: {most} on {counted} ({figures}){unsure}"
 
     def as_json(self) -> dict[str, Any]:
         """The verdict as plain values, its sentence among them."""

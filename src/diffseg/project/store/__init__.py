@@ -26,7 +26,12 @@ from diffseg.project.store.corrections import (
     read_touched,
 )
 from diffseg.project.store.database import DamagedProject
-from diffseg.project.store.exports import export_cases, has_mask, reviewed_voxels
+from diffseg.project.store.exports import (
+    export_cases,
+    has_mask,
+    reviewed_voxels,
+    with_masks,
+)
 from diffseg.project.store.labelling import (
     image_labels_of,
     redo_label,
@@ -180,4 +185,5 @@ __all__ = [
     "tick_slices",
     "training_runs",
     "undo_label",
+    "with_masks",
 ]

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from diffseg.domain import LabelTable
 from diffseg.errors import UserError
 from diffseg.project.exporting import ExportCase, Maker
-from diffseg.project.store.cases import open_source
+from diffseg.project.store.cases import case_of, find_case, open_source
 from diffseg.project.store.corrections import (
     corrections_of,
     newest_correction,
     read_correction,
     read_touched,
 )
+from diffseg.project.store.listing import list_cases
 from diffseg.project.store.nouns import Case, Correction, State, StoredProposal
 from diffseg.project.store.project import Project
 from diffseg.project.store.proposals import (
@@ -35,6 +36,32 @@ def has_mask(project: Project, case: Case) -> bool:
     if newest_correction(project, case.id) is not None:
         return True
     return bool(_accepted(project, case))
+
+
+def with_masks(
+    project: Project, names: Iterable[str] = ()
+) -> tuple[list[Case], list[str]]:
+    """Cases that have a mask, and names of those that do not.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Names or ids of cases; all of the project without any.
+
+    Raises
+    ------
+    UserError
+        There is no such case, or none of them has a mask.
+    """
+    chosen = [find_case(project, name) for name in names]
+    if not chosen:
+        lines = list_cases(project, limit=None).lines
+        chosen = [case_of(project, line.id) for line in lines]
+    cases = [one for one in chosen if has_mask(project, one)]
+    if not cases:
+        raise UserError("no case has a mask; correct or accept one first")
+    ready = {one.id for one in cases}
+    return cases, [one.name for one in chosen if one.id not in ready]
 
 
 def export_cases(project: Project, cases: Iterable[Case]) -> Iterator[ExportCase]:
