@@ -152,6 +152,7 @@ def load_dataset(path: str | Path, *, masks: bool = True) -> Dataset:
         from diffseg_training.labelled_project import labelled_project
 
         return labelled_project(path.parent)
+    classes: dict[int, str] | None
     if path.name == "dataset.json":
         classes, rows = read_nnunet(path)
     else:

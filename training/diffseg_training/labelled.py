@@ -203,7 +203,7 @@ def label_set(examples: Sequence[LabelledExample], where: str) -> LabelSet:
         raise UserError(f"{where} has no case to learn from")
     names = examples[0].labels.names
     unused = [one.case for one in examples if not (one.labels.states > 0).any()]
-    warnings = ()
+    warnings: tuple[str, ...] = ()
     if unused:
         few = ", ".join(unused[:3]) + (", ..." if len(unused) > 3 else "")
         warnings = (

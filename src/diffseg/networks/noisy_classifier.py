@@ -43,7 +43,7 @@ class AttentionPool(nn.Module):
         flat = x.flatten(2)
         flat = torch.cat([flat.mean(2, keepdim=True), flat], dim=2)
         flat = flat + self._places(x.shape[2], x.shape[3]).to(flat.dtype)
-        heads = self.qkv_proj(flat).unflatten(1, (3, self.heads, -1))
+        heads = self.qkv_proj(flat).reshape(len(x), 3, self.heads, -1, flat.shape[2])
         q, k, v = (part.transpose(-1, -2) for part in heads.unbind(1))  # [B, H, N, c]
         seen = functional.scaled_dot_product_attention(q[:, :, :1], k, v)
         pooled: Tensor = self.c_proj(seen.transpose(-1, -2).flatten(1, 2))
@@ -53,7 +53,7 @@ class AttentionPool(nn.Module):
         places, side = self.positional_embedding, self.side
         if (rows, columns) == (side, side):
             return places
-        grid = places[:, 1:].unflatten(1, (side, side))[None]
+        grid = places[:, 1:].reshape(1, -1, side, side)
         grid = functional.interpolate(grid, (rows, columns), mode="bilinear")
         return torch.cat([places[:, :1], grid[0].flatten(1)], dim=1)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -66,10 +67,10 @@ class PixelDecoder(nn.Module):
         -------
         (B, E, Y, X) Tensor
         """
-        first = self.layers[0]
+        first = cast("nn.Linear", self.layers[0])
         weight = first.weight / self.deviation
         bias = first.bias - weight @ self.mean
-        parts = weight.split(self.inputs, dim=1)
+        parts = torch.split(weight, list(self.inputs), dim=1)
         hidden = bias[:, None, None]
         for one, part in zip(maps, parts, strict=True):
             small = functional.conv2d(one, part[..., None, None])

@@ -72,7 +72,7 @@ class Stages(nn.Module):
             raise UserError(f"norm {norm!r} is not one of {', '.join(kinds)}")
         self.least = 32
         # Nothing is downloaded: first weights come from a folder, if at all.
-        self.body: Any = timm.create_model(
+        body: Any = timm.create_model(
             backbone,
             pretrained=False,
             features_only=True,
@@ -81,7 +81,8 @@ class Stages(nn.Module):
             output_stride=output_stride,
             norm_layer=kinds[norm],
         )
-        self.widths: tuple[int, ...] = tuple(self.body.feature_info.channels())
+        self.body = body
+        self.widths: tuple[int, ...] = tuple(body.feature_info.channels())
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Maps of the four stages, from the finest to the coarsest.

@@ -48,7 +48,7 @@ def contrastive_loss(
     counted = number > 0
     if not balanced:
         return each[counted].sum() / counted.sum().clamp(min=1)
-    means = [each[(classes == c) & counted] for c in classes.unique()]
+    means = [each[(classes == c) & counted] for c in torch.unique(classes)]
     means = [one.mean() for one in means if len(one)]
     return torch.stack(means).mean() if means else each.sum() * 0
 

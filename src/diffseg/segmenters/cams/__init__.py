@@ -76,7 +76,8 @@ def cam_maps(
     """
     raw = raw_maps(source, network, images, index, batch=batch)
     if scale is not None:
-        return np.clip(raw / np.float32(scale), 0, 1).astype(np.float32)
+        scaled: Floats = np.clip(raw / np.float32(scale), 0, 1).astype(np.float32)
+        return scaled
     return unit_maps(raw)
 
 
@@ -102,7 +103,7 @@ def raw_maps(
     mode = network.training
     network.eval()  # else what is in a batch would have a say in each other's maps
     try:
-        for part in shown.split(batch):
+        for part in torch.split(shown, batch):
             maps = SOURCES[source](network, part.to(device, torch.float32), index)
             found.append(maps.detach().float().cpu().numpy())
     finally:
@@ -114,7 +115,8 @@ def unit_maps(maps: Floats) -> Floats:
     """Maps (N, H, W), each brought to 0..1 by itself; a constant one becomes 0."""
     low = maps.min(axis=(1, 2), keepdims=True)
     span = maps.max(axis=(1, 2), keepdims=True) - low
-    return ((maps - low) / np.where(span > 0, span, 1)).astype(np.float32)
+    unit: Floats = ((maps - low) / np.where(span > 0, span, 1)).astype(np.float32)
+    return unit
 
 
 __all__ = ["SOURCES", "Source", "cam_maps", "raw_maps", "unit_maps"]

@@ -68,8 +68,9 @@ def masks_of(maps: Floats, threshold: Threshold, present: Bools | None = None) -
     present : (N,) bool ndarray, optional
         Of a slice that is not, the mask is empty.
     """
-    masks = np.stack([one > threshold.of(one) for one in maps]) if len(maps) else maps
-    masks = masks.astype(np.bool_)
+    masks: Bools = np.zeros(maps.shape, np.bool_)
+    for mask, one in zip(masks, maps, strict=True):
+        mask[:] = one > threshold.of(one)
     return masks if present is None else masks & present[:, None, None]
 
 

@@ -66,7 +66,7 @@ def _of_one(
     )
     black = image.amin((1, 2), keepdim=True)
     scores = []
-    for part in unit_range(full).split(batch):
+    for part in torch.split(unit_range(full), batch):
         shown = black + (image - black) * part
         scores.append(network.answer(network.stages(shown))[:, index])
     weights = torch.cat(scores).softmax(0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -159,9 +160,7 @@ class WeakMembers:
                     shown,
                     said[at[batch]],
                     fields.__getitem__,
-                    lambda place, some=some, member=member: starts_of(
-                        seed, member, some[place]
-                    ),
+                    partial(starts_of, seed, member, some),
                     size,
                 )
                 parts.append((yield from work))
@@ -208,6 +207,8 @@ def levels_of(
     return tuple(timesteps[i] for i in sorted(order[:steps].tolist()))
 
 
-def starts_of(seed: int, member: int, plane: int) -> np.random.Generator:
-    """Random numbers of a member's K-means in one slice."""
-    return np.random.default_rng([seed, member, plane, _STARTS])
+def starts_of(
+    seed: int, member: int, planes: Sequence[int], place: int
+) -> np.random.Generator:
+    """Random numbers of a member's K-means in the slice at a place of a batch."""
+    return np.random.default_rng([seed, member, planes[place], _STARTS])
