@@ -12,12 +12,14 @@ import typer
 
 from diffseg.cli.output import emit, follow
 from diffseg.cli.propose_kept import Initial, Kept, NoiseLevel, Touched
+from diffseg.cli.propose_slices import Slices, said_of, table_of
 from diffseg.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from diffseg.domain import ImageLabels, ModelCard, Region, Request
+    from diffseg.domain.slice_ranges import RangeTable
 
 Report = dict[str, Any]
 
@@ -29,6 +31,7 @@ class Order:
     images: Sequence[str]
     out: Path
     labels: str = ""
+    slices: RangeTable | None = None
     text: str | None = None
     members: int | None = None
     steps: int | None = None
@@ -86,6 +89,7 @@ def propose(
     model: Model,
     out: Out,
     labels: Labels = "",
+    slices: Slices = None,
     text: Words = None,
     members: Members = None,
     steps: Steps = None,
@@ -108,7 +112,8 @@ def propose(
     from diffseg.models import find_model
 
     order = Order(
-        images=images, out=out, labels=labels, text=text, members=members,
+        images=images, out=out, labels=labels, text=text,
+        slices=table_of(slices), members=members,
         steps=steps, seed=seed, roi=roi, frame=frame, series=series,
         keep_members=keep_members, overwrite=overwrite,
         kept=Kept(initial, touched, noise_level),
@@ -185,6 +190,7 @@ def _request(
         volume=check_readable(opened, keep=True), region=region, labels=labels,
         text=order.text, members=order.members, steps=order.steps, seed=order.seed,
         keep_members=order.keep_members,
+        slice_labels=said_of(order.slices, opened, card.labels.names),
     )  # fmt: skip
     check_request(card, request)
     if len(order.images) == 1:

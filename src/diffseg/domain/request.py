@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from diffseg.domain.labels import ImageLabels
 from diffseg.domain.resampling import Resampling
+from diffseg.domain.slice_labels import SliceLabels
 from diffseg.domain.strokes import Strokes
 from diffseg.errors import UserError
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from diffseg.volume import Volume
 
 Range = tuple[int, int]
+_OPTIONAL = (
+    "region", "slice_labels", "text", "strokes", "initial_mask", "noise_level"
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,9 @@ class Request:
         Where to look; the whole volume (or the card's regions) without it.
     labels : ImageLabels
         What the annotator says is present or absent.
+    slice_labels : SliceLabels, optional
+        What the annotator says of each plane of the image; `labels` speaks of the
+        whole of it.
     text : str, optional
         What to look for, in words.
     strokes : Strokes, optional
@@ -112,6 +119,7 @@ class Request:
     volume: Volume
     region: Region | None = None
     labels: ImageLabels = field(default_factory=ImageLabels)
+    slice_labels: SliceLabels | None = None
     text: str | None = None
     strokes: Strokes | None = None
     initial_mask: NDArray[np.uint8] | None = None
@@ -138,6 +146,11 @@ class Request:
             raise UserError(
                 f"noise_level is {self.noise_level}; give more than 0, and 1 at most"
             )
+        said, planes = self.slice_labels, self.volume.shape[0]
+        if said is not None and said.planes != planes:
+            raise UserError(
+                f"labels of {said.planes} slices, but {self.volume.name} has {planes}"
+            )
         if self.strokes is not None and self.strokes.shape != self.volume.shape:
             raise UserError(
                 f"strokes lie on {self.strokes.shape} voxels, but {self.volume.name} "
@@ -147,6 +160,5 @@ class Request:
     @property
     def used(self) -> frozenset[str]:
         """Names of the optional inputs that this request carries."""
-        optional = ("region", "text", "strokes", "initial_mask", "noise_level")
-        names = {name for name in optional if getattr(self, name) is not None}
+        names = {name for name in _OPTIONAL if getattr(self, name) is not None}
         return frozenset(names | ({"labels"} if self.labels else set()))

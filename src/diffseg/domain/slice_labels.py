@@ -173,6 +173,26 @@ class SliceLabels:
             )
         return self.states[:, self.names.index(name)]
 
+    def among(self, names: Sequence[str]) -> SliceLabels:
+        """These labels for other structures: of those not named here nothing is known.
+
+        Raises
+        ------
+        UserError
+            Something is known of a structure that is not one of `names`.
+        """
+        for name, column in zip(self.names, self.states.T, strict=True):
+            if name not in names and column.any():
+                raise UserError(
+                    f"label {name!r} is not one of {', '.join(names)}"
+                    + nearest(name, names)
+                )
+        states = np.zeros((self.planes, len(names)), np.uint8)
+        for index, name in enumerate(names):
+            if name in self.names:
+                states[:, index] = self.of(name)
+        return SliceLabels(tuple(names), states, self.origin)
+
     def ranges(self) -> Iterator[tuple[str, Presence, int, int]]:
         """Name, state, first and stop of each run of slices of which one is known."""
         for name, column in zip(self.names, self.states.T, strict=True):

@@ -80,6 +80,15 @@ class RangeTable:
                     + (nearest(row.case, cases) or "; name a case of the data set")
                 )
 
+    def check_has(self, case: str) -> None:
+        """Refuse a case that no line speaks of."""
+        cases = {row.case for row in self.rows}
+        if case not in cases:
+            raise UserError(
+                f"table {self.path} says nothing of case {case!r}"
+                + (nearest(case, cases) or f"; it has {', '.join(sorted(cases)[:3])}")
+            )
+
 
 def read_ranges(path: Path) -> RangeTable:
     """Read a table of slice ranges.

@@ -58,5 +58,5 @@ class CDM(NetworkSegmenter):
 
     def iter_propose(self, request: Request) -> Work[Proposal]:
         """Answer a request piece by piece; closing the generator cancels."""
-        source = self.source(said=said_of(request, self.card.labels.names))
+        source = self.source(said=said_of(request, self.card))
         return iter_propose_with(self.card, source, request, self.host)

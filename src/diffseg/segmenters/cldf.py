@@ -63,5 +63,5 @@ class CLDF(NetworkSegmenter):
 
     def iter_propose(self, request: Request) -> Work[Proposal]:
         """Answer a request piece by piece; closing the generator cancels."""
-        source = self.source(said=said_of(request, self.card.labels.names))
+        source = self.source(said=said_of(request, self.card))
         return iter_propose_with(self.card, source, request, self.host)

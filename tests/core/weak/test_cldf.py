@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +14,6 @@ from torch import nn
 from diffseg import Request, Volume
 from diffseg.domain import (
     ImageLabels,
-    Intensity,
-    Label,
-    LabelTable,
-    ModelCard,
-    Preparation,
     Sampling,
 )
 from diffseg.domain.slice_labels import ABSENT, PRESENT, UNKNOWN
@@ -30,51 +27,19 @@ from diffseg.segmenters.source import Slab
 from diffseg.segmenters.weak.embedding import by_embedding
 from diffseg.segmenters.weak.members import WeakMembers, levels_of
 
-SMALL = {"channels": 32, "multipliers": (1, 2), "blocks": 1, "attention": ()}
-CONFIG = {
-    "image_channels": 1,
-    "classes": 1,
-    "diffusion": {"heads": 1, **SMALL},
-    "classifier": {"size": 16, "head_channels": 16, **SMALL},
-    "blocks": (0, 3),
-    "timesteps": (50, 100, 150, 200),
-    "width": 4,
-}
+
+def beside(name: str) -> Any:
+    """A module of helpers in this folder."""
+    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def network(**config: object) -> Cldf:
-    torch.manual_seed(0)
-    net = Cldf(**CONFIG | config)  # type: ignore[arg-type]
-    for parameter in net.parameters():
-        if not parameter.detach().any():
-            nn.init.normal_(parameter, std=0.1)
-    net.references.copy_(torch.eye(4)[: net.classes + 1])
-    return net.eval()
-
-
-def card(names: tuple[str, ...] = ("tumour",), **preparation: object) -> ModelCard:
-    labels = [Label(name=name, value=i) for i, name in enumerate(names, start=1)]
-    return ModelCard(
-        id="weak",
-        version="1.0.0",
-        title="Weak",
-        method="cldf",
-        network={"name": "cldf", **CONFIG},
-        labels=LabelTable(labels=tuple(labels)),
-        preparation=Preparation(
-            dims=2,
-            channels=("FLAIR",),
-            intensity=Intensity(kind="range", low=0, high=1, to=(-1, 1)),
-            **preparation,  # type: ignore[arg-type]
-        ),
-        sampling=Sampling(members=2, steps=2, schedule="linear"),
-        modality="MR",
-        licence="CC0",
-        sha256="",
-        data="none",
-        intended_use="a test",
-        limits=("none",),
-    )
+small = beside("small_cldf")
+card, network, CONFIG = small.card, small.network, small.CONFIG
 
 
 def image(planes: int = 3, size: tuple[int, int] = (13, 18)) -> np.ndarray:

@@ -70,7 +70,12 @@ def iter_chain(chain: Chain, draft: ModelCard) -> Work[dict[str, Any]]:
         "trained_on": "image-level labels alone",
     }
     config = {"name": "cldf", **chain.network}
-    card = draft.model_copy(update={"network": config, "metrics": metrics})
+    changed = {
+        "network": config,
+        "metrics": metrics,
+        "capabilities": draft.capabilities | {"slice_labels"},
+    }
+    card = draft.model_copy(update=changed)
     folder = save_model(chain.out / "model", card, network.state_dict())
     trained = [told[stage] for stage in TRAINED]
     return {

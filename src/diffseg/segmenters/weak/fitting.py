@@ -7,20 +7,40 @@ from collections.abc import Sequence
 import numpy as np
 
 from diffseg.diffusion import schedule_of
-from diffseg.domain import ModelCard, Request
+from diffseg.domain import ModelCard, Region, Request
 from diffseg.domain.slice_labels import SliceLabels
 from diffseg.errors import UserError
+from diffseg.segmenters.preparation import frame_of
 from diffseg.segmenters.weak.looking import States
 
 
-def said_of(request: Request, names: tuple[str, ...]) -> States:
-    """What a request says of every slice of its image, (K,) uint8.
+def said_of(request: Request, card: ModelCard) -> States:
+    """What a request says of every slice that the network sees, (Z, K) uint8.
 
-    That a class is present in a volume says so of no slice in particular.
+    That a class is present in a volume says so of no slice in particular. What is said
+    of slices comes first, in the order in which the card's orientation shows them.
+
+    Raises
+    ------
+    UserError
+        Slices are labelled that the network cuts across, a name is not the model's, or
+        a slice is said to show what the whole image is said to be without.
     """
-    planes = request.volume.shape[0]
-    labels = SliceLabels.of_image(request.labels, names, planes)
-    return np.array(labels.states[0])
+    volume, names = request.volume, card.labels.names
+    region = request.region or Region(*((0, size) for size in volume.shape))
+    frame = frame_of(volume.grid, region, card.preparation)
+    whole = SliceLabels.of_image(request.labels, names, volume.shape[0])
+    said = request.slice_labels
+    if said is None:
+        return np.repeat(whole.states[:1], frame.shape[0], axis=0)
+    if frame.turn.axes[0] != 0:
+        raise UserError(
+            f"{volume.name}: its slices lie across those that model {card.id} sees "
+            f"(orientation {card.preparation.orientation}); give labels of the whole "
+            "image alone"
+        )
+    states = said.among(names).over(whole).states[slice(*region.z)]
+    return np.array(states[::-1] if frame.turn.flips[0] else states)
 
 
 def check_slices(card: ModelCard, classes: int, timesteps: Sequence[int]) -> None:
