@@ -76,7 +76,9 @@ def test_planes_are_turned_with_the_image() -> None:
 def test_a_region_takes_its_own_planes() -> None:
     region = Region((1, 3), (0, 13), (0, 18))
     asked = request(volume(), ABSENT, PRESENT, 0, 0, region=region)
-    assert said_of(asked, ABLE)[:, 0].tolist() == [PRESENT, 0]
+    assert said_of(asked, ABLE)[:, 0].tolist() == [PRESENT, ABSENT]
+    asked = request(volume(), ABSENT, 0, 0, 0, region=region)
+    assert said_of(asked, ABLE)[:, 0].tolist() == [0, 0]
 
 
 def test_slices_that_the_network_cuts_across_are_refused() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from diffseg.diffusion import schedule_of
 from diffseg.domain import ModelCard, Region, Request
-from diffseg.domain.slice_labels import SliceLabels
+from diffseg.domain.slice_labels import ABSENT, PRESENT, UNKNOWN, SliceLabels
 from diffseg.errors import UserError
 from diffseg.segmenters.preparation import frame_of
 from diffseg.segmenters.weak.looking import States
@@ -18,7 +18,9 @@ def said_of(request: Request, card: ModelCard) -> States:
     """What a request says of every slice that the network sees, (Z, K) uint8.
 
     That a class is present in a volume says so of no slice in particular. What is said
-    of slices comes first, in the order in which the card's orientation shows them.
+    of slices comes first, in the order in which the card's orientation shows them. Where
+    a structure is marked in some slices, it is looked for in no slice of which nothing
+    is said.
 
     Raises
     ------
@@ -39,8 +41,12 @@ def said_of(request: Request, card: ModelCard) -> States:
             f"(orientation {card.preparation.orientation}); give labels of the whole "
             "image alone"
         )
-    states = said.among(names).over(whole).states[slice(*region.z)]
-    return np.array(states[::-1] if frame.turn.flips[0] else states)
+    states = np.array(said.among(names).over(whole).states)
+    # Who marks a range looks for the structure there, and not elsewhere.
+    marked = (states == PRESENT).any(axis=0)
+    states[(states == UNKNOWN) & marked] = ABSENT
+    states = states[slice(*region.z)]
+    return states[::-1].copy() if frame.turn.flips[0] else states
 
 
 def check_slices(card: ModelCard, classes: int, timesteps: Sequence[int]) -> None:
