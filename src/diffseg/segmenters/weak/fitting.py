@@ -18,9 +18,8 @@ def said_of(request: Request, card: ModelCard) -> States:
     """What a request says of every slice that the network sees, (Z, K) uint8.
 
     That a class is present in a volume says so of no slice in particular. What is said
-    of slices comes first, in the order in which the card's orientation shows them. Where
-    a structure is marked in some slices, it is looked for in no slice of which nothing
-    is said.
+    of slices comes first, in the order in which the card's orientation shows them: a
+    structure that is marked in some is looked for in no slice of which nothing is said.
 
     Raises
     ------
