@@ -12,7 +12,11 @@ from diffseg.domain import ModelCard, Proposal, Region, Request
 from diffseg.errors import UserError
 from diffseg.project.annotation import Change, proposed_change
 from napari_diffseg.presenters.kept import Kept
-from napari_diffseg.presenters.tables import labels_for, without_absent
+from napari_diffseg.presenters.tables import (
+    labels_for,
+    slice_labels_for,
+    without_absent,
+)
 from napari_diffseg.presenters.words import extent_of, voxel_word
 from napari_diffseg.session import Case
 from napari_diffseg.views import Canvas, Scope
@@ -94,6 +98,7 @@ def question_for(
         case.volume,
         region=region,
         labels=labels_for(case, card),
+        slice_labels=slice_labels_for(case, card),
         text=case.prompt or None,
         members=settings.members,
         steps=settings.steps,

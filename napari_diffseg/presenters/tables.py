@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffseg.domain import ImageLabels, Label, LabelTable, ModelCard, Presence
+from diffseg.domain.slice_labels import SliceLabels
 from diffseg.errors import UserError
 from napari_diffseg.session import Case
 
@@ -176,10 +177,28 @@ def labels_for(case: Case, card: ModelCard) -> ImageLabels:
             f"model {card.id} does not use image-level labels: set them to unknown, "
             "or choose another model"
         )
+    known = _known_names(case, card)
+    return ImageLabels({known[name]: said[name] for name in said if name in known})
+
+
+def slice_labels_for(case: Case, card: ModelCard) -> SliceLabels | None:
+    """What a project says of slices, in the model's own names; None if nothing."""
+    entry = case.entry
+    if entry is None or "slice_labels" not in card.capabilities:
+        return None
+    known, names = _known_names(case, card), card.labels.names
+    states = np.zeros((case.volume.shape[0], len(names)), np.uint8)
+    for name, said in entry.said.items():
+        if name in known:
+            states[:, names.index(known[name])] = said.slices
+    return SliceLabels(names, states, "project") if states.any() else None
+
+
+def _known_names(case: Case, card: ModelCard) -> dict[str, str]:
+    """What the model calls those of a case's structures that it knows."""
     known = {label.value: label.name for label in card.labels.each()}
-    values = {label.name: label.value for label in case.table.each()}
-    pairs = ((known.get(values.get(name, 0)), state) for name, state in said.items())
-    return ImageLabels({name: state for name, state in pairs if name is not None})
+    rows = ((label.name, known.get(label.value)) for label in case.table.each())
+    return {name: theirs for name, theirs in rows if theirs is not None}
 
 
 def without_absent(case: Case, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -10,13 +10,16 @@ import pytest
 
 from diffseg.domain import Label, LabelTable, Presence
 from diffseg.errors import UserError
+from diffseg.project.entries import Origin, Said
 from napari_diffseg.presenters.tables import (
     counts_of,
     extended,
     labels_for,
     merged,
+    slice_labels_for,
     used_values,
 )
+from napari_diffseg.session import Entry
 
 
 @pytest.fixture
@@ -53,6 +56,24 @@ def test_renaming_keeps_what_was_said(opened: Any, card: Any) -> None:
     # the model still hears its own name
     said = labels_for(opened.case, card)
     assert dict(said) == {"anterior": Presence.PRESENT}
+
+
+def test_marked_slices_go_to_a_model_that_hears_them(opened: Any, card: Any) -> None:
+    planes = opened.case.volume.shape[0]
+    slices = np.zeros(planes, np.uint8)
+    slices[1:3] = 1
+    said = {"anterior": Said(Presence.PRESENT, slices)}
+    opened.case.entry = Entry(Origin("a"), said=said)
+    assert slice_labels_for(opened.case, card) is None
+    uses = card.capabilities | {"slice_labels"}
+    able = card.model_copy(update={"capabilities": uses})
+    found = slice_labels_for(opened.case, able)
+    assert found is not None
+    assert found.names == ("anterior", "posterior")
+    assert found.of("anterior").tolist() == slices.tolist()
+    assert not found.of("posterior").any()
+    opened.case.entry = Entry(Origin("a"))
+    assert slice_labels_for(opened.case, able) is None
 
 
 def test_a_name_that_is_taken_is_refused(opened: Any) -> None:

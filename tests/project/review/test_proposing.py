@@ -79,6 +79,24 @@ def test_image_level_labels_are_used_and_others_told(
     assert "does not use image-level labels" in done.notes[0]
 
 
+def test_what_was_said_of_slices_reaches_a_model_that_hears_it(
+    study: Project, ids: dict[str, str], make: Make
+) -> None:
+    store.set_label(
+        study, ids["a"], "posterior", Presence.PRESENT, annotator="anna", slices=(2, 4)
+    )
+    fake = Fake(make, {"labels", "slice_labels"})
+    propose(study, fake)
+    asked = {request.volume.name: request.slice_labels for request in fake.asked}
+    assert asked["a"] is not None
+    assert asked["a"].names == ("anterior", "posterior")
+    assert asked["a"].of("posterior").tolist() == [0, 0, 1, 1, 0, 0]
+    assert asked["b"] is None
+    deaf = Fake(make)
+    propose(study, deaf, seed=8)
+    assert all(request.slice_labels is None for request in deaf.asked)
+
+
 def test_what_was_proposed_is_skipped_and_the_rest_goes_on(
     study: Project, make: Make
 ) -> None:

@@ -17,10 +17,12 @@ from diffseg.project.store import (
     image_labels_of,
     open_source,
     proposals_of,
+    slice_labels_of,
 )
 
 if TYPE_CHECKING:
     from diffseg.domain import ModelCard, Proposal
+    from diffseg.domain.slice_labels import SliceLabels
     from diffseg.segmenters import Segmenter
 
 
@@ -142,12 +144,23 @@ def _request(
     request = Request(
         volume,
         labels=ImageLabels(used),
+        slice_labels=_said_of_slices(project, case, card),
         members=wish.members,
         steps=wish.steps,
         seed=wish.seed,
         keep_members=True,
     )
     return request, notes
+
+
+def _said_of_slices(
+    project: Project, case: Case, card: ModelCard
+) -> SliceLabels | None:
+    """What is said of a case's slices, where the model can use it."""
+    if "slice_labels" not in card.capabilities:
+        return None
+    found = slice_labels_of(project, case.id, card.labels.names)
+    return found if found.states.any() else None
 
 
 def _named(name: str, work: Work[Proposal]) -> Work[Proposal]:

@@ -85,6 +85,7 @@ from diffseg.project.store.reviewing import (
     set_review,
     tick_slices,
 )
+from diffseg.project.store.slice_labels import slice_labels_of
 from diffseg.project.store.standing import (
     Standing,
     Standings,
@@ -173,6 +174,7 @@ __all__ = [
     "set_label_table",
     "set_labels",
     "set_review",
+    "slice_labels_of",
     "slices_of",
     "source_state",
     "standings",
