@@ -72,16 +72,22 @@ def proposed(
 
 
 def efforts_of(
-    case: Case, segmenter: Segmenter, annotator: Annotator, request: Request
+    case: Case,
+    segmenter: Segmenter,
+    annotator: Annotator,
+    request: Request,
+    starts: Sequence[str],
 ) -> dict[str, Effort]:
     """What it takes from each start."""
-    mask = case.proposal.mask
-    again = resampling(case, segmenter, request)
-    return {
-        "scratch": annotate(case, np.zeros_like(mask), annotator, plain, 0),
-        "proposal": annotate(case, mask, annotator, plain, 0),
-        "resampling": annotate(case, mask, annotator, again, 0),
-    }
+    found = {}
+    for start in starts:
+        mask, redraw = case.proposal.mask, plain
+        if start == "scratch":
+            mask = np.zeros_like(mask)
+        if start == "resampling":
+            redraw = resampling(case, segmenter, request)
+        found[start] = annotate(case, mask, annotator, redraw, 0)
+    return found
 
 
 def lines_of(told: dict[str, dict[str, Effort]], targets: Sequence[float]) -> str:
@@ -102,10 +108,11 @@ def lines_of(told: dict[str, dict[str, Effort]], targets: Sequence[float]) -> st
                 [told[name][start].reached[target] for name in both], axis=0, dtype=int
             )
             for start in STARTS
-            if both
+            if both and start in told[both[0]]
         }
         for start, (edited, strokes, slices) in sums.items():
-            share = 100 * edited / max(1, sums["proposal"][0])
+            plainly = sums.get("proposal", (edited,))[0]
+            share = 100 * edited / max(1, plainly)
             lines.append(
                 f"| {target:.2f} | {start} | {len(both)} of {len(told)} | {edited} "
                 f"| {share:.0f} % | {strokes} | {slices} |"
@@ -125,6 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parse.add_argument("--slices", type=int, default=150, help="at most, of a case")
     parse.add_argument("--members", type=int, default=2, help="of a redrawing")
     parse.add_argument("--steps", type=int, default=1, help="of a redrawing")
+    parse.add_argument("--starts", default=",".join(STARTS))
     parse.add_argument("--out", type=Path, help="file for the effort of each case")
     args = parse.parse_args(argv)
     targets = tuple(float(one) for one in args.targets.split(","))
@@ -136,7 +144,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = volumes(dataset, args.split, segmenter.card.labels, args.patients)
         for case in proposed(segmenter, found, args.cases):
             request = Request(case.volume, members=args.members, steps=args.steps)
-            told[case.name] = efforts_of(case, segmenter, annotator, request)
+            told[case.name] = efforts_of(
+                case, segmenter, annotator, request, args.starts.split(",")
+            )
             print(case.name, told[case.name], file=sys.stderr, flush=True)
     except UserError as error:
         print(error, file=sys.stderr)

@@ -58,6 +58,7 @@ class Plan:
     settings: tuple[str, ...]
     device: str
     seed: int
+    replay: bool
 
 
 def cases_of(dataset: Dataset) -> list[Case]:
@@ -147,11 +148,19 @@ def finetuned(plan: Plan, model: str, project: Path, hold: Sequence[Case]) -> An
             settings=plan.settings,
             seed=plan.seed,
             device=plan.device,
+            replay=replayed(plan, model),
         )
         done = run(iter_finetune(job), told).as_json()
         done["seconds"] = time.perf_counter() - began
         kept.write_text(json.dumps(done), encoding="utf-8")
     return json.loads(kept.read_text(encoding="utf-8"))
+
+
+def replayed(plan: Plan, model: str) -> str | None:
+    """What a model learnt from before, where it is to be mixed in."""
+    if not plan.replay:
+        return None
+    return str(plan.data if model.startswith(SHIPPED) else plan.out / "few")
 
 
 def study(plan: Plan) -> Iterator[str]:
@@ -214,6 +223,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--counts", default="5,10,20")
     parser.add_argument("--set", action="append", default=[], dest="settings")
+    parser.add_argument("--replay", action="store_true", help="mix base data in")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     given = vars(parser.parse_args())

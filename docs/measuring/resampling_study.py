@@ -5,7 +5,8 @@
 A simulated user is not a user; see `simulated_annotator`. What is counted is how many
 voxels change their class under its brush until the mean Dice of the structures is
 reached: `plain` keeps what was painted and nothing else; `spread` lets the painted
-voxels pull at the probabilities of the first proposal, without asking the model again;
+voxels pull at the probabilities of the first proposal, and `regress` lets these follow
+what was wrong with them, both without asking the model again;
 every other way resamples around the strokes after each few slices. A slice that was
 corrected is taken as it is then, with what was left alone in it (`--kept slices`), or
 only what was painted is (`--kept strokes`).
@@ -28,16 +29,20 @@ from simulated_annotator import (
     Redraw,
     annotate,
     plain,
+    regressing,
     resampling,
     spreading,
 )
 
 from diffseg import load_segmenter
 from diffseg.domain import Request, Resampling
-from diffseg.domain.resampling import WAYS
+from diffseg.domain.resampling import LEVEL, WAYS
 from diffseg.errors import UserError
 from diffseg.segmenters import Segmenter
 from diffseg_training.dataset import load_dataset, read_image, read_reference
+
+CONTROLS = {"spread": spreading, "regress": regressing}
+"""Ways that do not ask the model again."""
 
 
 def table_of(efforts: dict[str, list[Effort]]) -> str:
@@ -83,8 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parse.add_argument("--round", type=int, default=1, help="slices to a resampling")
     parse.add_argument("--kept", choices=("slices", "strokes"), default="slices")
     parse.add_argument("--slices", type=int, default=90, help="at most, of a case")
-    parse.add_argument("--ways", default=",".join(("spread", *WAYS)))
-    parse.add_argument("--levels", default="0.2", help="noise levels, with commas")
+    parse.add_argument("--ways", default=",".join((*CONTROLS, *WAYS)))
+    parse.add_argument("--levels", default=str(LEVEL), help="noise levels, with commas")
     parse.add_argument("--members", type=int, default=2)
     parse.add_argument("--steps", type=int, default=1)
     parse.add_argument("--reach", type=float, default=Resampling().reach_mm)
@@ -123,8 +128,8 @@ def _compared(
     )
     compared: dict[str, list[Redraw]] = {}
     for way in args.ways.split(","):
-        if way == "spread":
-            compared[way] = [spreading(case, options) for case in cases]
+        if way in CONTROLS:
+            compared[way] = [CONTROLS[way](case, options) for case in cases]
             continue
         for level in args.levels.split(","):
             request = Request(

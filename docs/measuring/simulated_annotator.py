@@ -16,8 +16,10 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from diffseg.diffusion.constrained import pulled
+from diffseg.diffusion.constrained import pulled, regressed
 from diffseg.domain import LabelTable, Proposal, Request, Resampling, Strokes
+from diffseg.domain.resampling import LEAST_WIDTH
+from diffseg.domain.strokes import ERASED
 from diffseg.segmenters import Segmenter
 from diffseg.segmenters.constraint import pull_of
 from diffseg.volume import Volume
@@ -172,26 +174,54 @@ def plain(mask: Mask, strokes: Strokes) -> Mask:
 
 def spreading(case: Case, options: Resampling) -> Redraw:
     """Strokes pull at the first proposal's probabilities; the model is not asked."""
-    rest = 1 - case.proposal.probability.sum(0, keepdims=True)
-    shares = np.concatenate([rest, case.proposal.probability]).clip(0)
+    shares = _shares_of(case.proposal)
 
     def redraw(mask: Mask, strokes: Strokes) -> Mask:
         del mask
         pull = pull_of(
             strokes.dense(),
             case.volume.data.astype(np.float32),
-            len(shares),
+            shares.shape[1],
             case.volume.grid.spacing_zyx,
             reach_mm=options.reach_mm,
             contrast=options.contrast,
         )
-        moved = pulled(
-            torch.from_numpy(shares)[None], torch.from_numpy(pull), options.strength
-        )
-        values = np.array((0, *case.labels.values), dtype=np.uint8)
-        return strokes.onto(values[moved[0].argmax(0).numpy()], case.labels)
+        moved = pulled(shares, torch.from_numpy(pull), options.strength)
+        return _kept(strokes, moved, case.labels)
 
     return redraw
+
+
+def regressing(case: Case, options: Resampling) -> Redraw:
+    """The first proposal follows what was wrong with it; the model is not asked."""
+    shares = _shares_of(case.proposal)
+    spacing = case.volume.grid.spacing_zyx
+    widths = [max(LEAST_WIDTH, options.width_mm / one) for one in spacing]
+
+    def redraw(mask: Mask, strokes: Strokes) -> Mask:
+        del mask
+        said = torch.from_numpy(strokes.dense())
+        classes = torch.where(said == ERASED, 0, said)
+        truth = torch.stack([classes == index for index in range(shares.shape[1])])
+        moved = regressed(
+            shares, truth.float(), said > 0, widths,
+            gain=options.gain, shrink=options.shrink, rounds=options.rounds,
+        )  # fmt: skip
+        return _kept(strokes, moved, case.labels)
+
+    return redraw
+
+
+def _shares_of(proposal: Proposal) -> torch.Tensor:
+    """Probabilities (1, K + 1, Z, Y, X), background first."""
+    rest = 1 - proposal.probability.sum(0, keepdims=True)
+    return torch.from_numpy(np.concatenate([rest, proposal.probability]).clip(0))[None]
+
+
+def _kept(strokes: Strokes, shares: torch.Tensor, labels: LabelTable) -> Mask:
+    """The likeliest mask, with what was painted as it was painted."""
+    values = np.array((0, *labels.values), dtype=np.uint8)
+    return strokes.onto(values[shares[0].argmax(0).numpy()], labels)
 
 
 def resampling(case: Case, segmenter: Segmenter, request: Request) -> Redraw:

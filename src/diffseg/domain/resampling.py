@@ -28,7 +28,7 @@ it at known voxels nearby, and is set to the strokes.
 WAYS: tuple[Way, ...] = get_args(Way)
 LEAST_WIDTH = 0.8
 """Of a kernel, in voxels: even thick slices still hear of their neighbours."""
-LEVEL = 0.2
+LEVEL = 0.65
 """Share of the schedule, where nobody says how far to go back."""
 
 

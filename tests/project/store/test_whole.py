@@ -220,6 +220,23 @@ def test_files_of_writers_that_died_are_taken_in_or_removed(
     assert len(list(lost.iterdir())) == 2
 
 
+def test_a_training_that_died_before_it_began_leaves_nothing(
+    project: Project, filled: str
+) -> None:
+    run = store.begin_run(
+        project, model=("m", "1", "ab" * 32), settings={}, cases=(filled,),
+        annotator="anna",
+    )  # fmt: skip
+    for name in (run.id, "0123456789abcdef"):
+        (project.folder / "training" / name / "data").mkdir(parents=True)
+    health = checked(project)
+    assert health.sound
+    ((trouble, where),) = [(one.trouble, one.where) for one in health.findings]
+    assert (trouble, where) == (Trouble.HALF_WRITTEN, "training/0123456789abcdef")
+    assert repaired(project).health.findings == ()
+    assert [path.name for path in (project.folder / "training").iterdir()] == [run.id]
+
+
 def test_a_proposal_without_its_row_is_taken_in(
     project: Project, filled: str, proposal: Proposal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from diffseg.errors import UserError
 from diffseg.models import ModelFolder, find_model, list_models, parent_of, verify_model
 from diffseg.progress import Work
 from diffseg.project import store
+from diffseg.project.store.stray_runs import FOLDER
 from diffseg_training.finetuning.gathering import candidates
 from diffseg_training.finetuning.holding_out import choose
 from diffseg_training.finetuning.job import FinetuneJob
@@ -25,8 +26,6 @@ from diffseg_training.finetuning.materials import (
 from diffseg_training.finetuning.recipe import read_run_recipe, write_recipe
 from diffseg_training.recipe import Recipe
 
-FOLDER = "training"
-"""In the project: a folder for each run, by its id."""
 _OPEN = ("running", "cancelled", "failed")
 
 

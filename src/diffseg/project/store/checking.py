@@ -18,6 +18,7 @@ from diffseg.project.store.cases import case_of, source_state
 from diffseg.project.store.database import DamagedProject
 from diffseg.project.store.project import Project, open_project
 from diffseg.project.store.sources import file_digest
+from diffseg.project.store.stray_runs import run_folders, without_row
 from diffseg.project.store.tables import labels_in
 
 _ASIDE = re.compile(r"\.[0-9a-f]{8}\..+|.+\.part")
@@ -124,11 +125,11 @@ def check(project: Project, *, sources: bool = True) -> Work[Health]:
         The database is locked or out of reach.
     """
     # The files first: whoever writes meanwhile leaves a file before its row.
-    there = tuple(files_in(project))
+    there, runs = tuple(files_in(project)), run_folders(project)
     try:
         with project.read() as db:
             findings = [*_of_database(db), *_of_rows(db)]
-            owned = owned_files(db)
+            owned, stray = owned_files(db), without_row(runs, db)
             cases = db.execute(select(schema.cases.c.id)).scalars().all()
     except DamagedProject as err:
         return Health((Finding(Trouble.DATABASE, "project.db", str(err)),), 0, 0)
@@ -137,6 +138,7 @@ def check(project: Project, *, sources: bool = True) -> Work[Health]:
         yield Progress("check masks", index, total)
         findings += _of_file(project, one)
     findings += _of_strangers(project, there, {one.file for one in owned})
+    findings += _of_runs(project, stray)
     for index, case_id in enumerate(cases if sources else ()):
         yield Progress("check images", len(owned) + index, total)
         findings += _of_source(project, case_id)
@@ -252,6 +254,15 @@ def _of_strangers(
         else:
             what = f"no row tells of it: recover takes it in or sets it aside{hint}"
             yield Finding(Trouble.ORPHAN, file, what)
+
+
+def _of_runs(project: Project, stray: tuple[Path, ...]) -> Iterator[Finding]:
+    busy = bool(stray) and project.is_shared()
+    hint = "; somebody may be beginning it right now" if busy else ""
+    for path in stray:
+        what = f"a training died before it began: recover removes it{hint}"
+        where = path.relative_to(project.folder).as_posix()
+        yield Finding(Trouble.HALF_WRITTEN, where, what)
 
 
 def _of_source(project: Project, case_id: str) -> Iterator[Finding]:

@@ -39,6 +39,7 @@ from diffseg.project.store.project import PATIENCE, Project
 from diffseg.project.store.replaying import replay
 from diffseg.project.store.salvage import salvage
 from diffseg.project.store.sources import file_digest
+from diffseg.project.store.stray_runs import run_folders, without_row
 from diffseg.project.store.tables import labels_in, take_in
 
 
@@ -189,7 +190,11 @@ def _rows_repaired(project: Project) -> Iterator[str]:
 
 def _files_repaired(project: Project) -> Iterator[str]:
     with project.read() as db:
-        owned = owned_files(db)
+        owned, stray = owned_files(db), without_row(run_folders(project), db)
+    for path in stray:
+        shutil.rmtree(path)
+        where = path.relative_to(project.folder).as_posix()
+        yield f"{where}: a training that had not begun, removed"
     known = {one.file for one in owned}
     orphans = []
     for file in files_in(project):
