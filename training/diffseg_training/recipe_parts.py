@@ -158,6 +158,13 @@ class Finetuning(Part):
     rate: float = Field(
         0.1, gt=0, le=1, title="Peak learning rate, a share of the recipe's"
     )
+    batch: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        title="Examples of a step, a share of the recipe's",
+        description="In as many minutes, more and smaller steps",
+    )
     replay: float = Field(
         0.5,
         ge=0,

@@ -36,7 +36,12 @@ def test_the_recipe_is_the_parents_with_what_lies_over_it(parent, tmp_path):
     slower = write_recipe(parent, job(settings=("finetuning.rate=0.25",)), tmp_path)
     assert slower.optimiser.learning_rate == pytest.approx(0.25 * 0.002)
     assert recipe.optimiser.weight_decay == 0
-    assert (recipe.length.steps, recipe.seed) == (60, 5)
+    assert (recipe.length.steps, recipe.seed) == (80, 5)
+    assert recipe.optimiser.batch == 1  # half of the recipe's two
+    larger = write_recipe(parent, job(settings=("finetuning.batch=1",)), tmp_path)
+    assert larger.optimiser.batch == 2
+    said = write_recipe(parent, job(settings=("optimiser.batch=5",)), tmp_path)
+    assert said.optimiser.batch == 5
     assert recipe.finetuning.anchor > 0
     assert recipe.start == str(parent.path.resolve())
     assert recipe.name == parent.card.recipe  # a child can be fine-tuned, too

@@ -47,11 +47,13 @@ def read_run_recipe(folder: Path, job: FinetuneJob) -> Recipe:
     recipe = load_recipe(str(folder / FILE), overrides)
     options = recipe.finetuning
     assert options is not None
-    if _says(job, "optimiser.learning_rate"):
-        return recipe
-    rate = recipe.optimiser.learning_rate * options.rate
-    slower = recipe.optimiser.model_copy(update={"learning_rate": rate})
-    return recipe.model_copy(update={"optimiser": slower})
+    changed: dict[str, float] = {}
+    if not _says(job, "optimiser.learning_rate"):
+        changed["learning_rate"] = recipe.optimiser.learning_rate * options.rate
+    if not _says(job, "optimiser.batch"):
+        changed["batch"] = max(1, round(recipe.optimiser.batch * options.batch))
+    optimiser = recipe.optimiser.model_copy(update=changed)
+    return recipe.model_copy(update={"optimiser": optimiser})
 
 
 def _overlay() -> Path:
