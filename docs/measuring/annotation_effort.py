@@ -136,6 +136,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parse.add_argument("--out", type=Path, help="file for the effort of each case")
     args = parse.parse_args(argv)
     targets = tuple(float(one) for one in args.targets.split(","))
+    starts = args.starts.split(",")
+    if unknown := set(starts) - set(STARTS):
+        parse.error(f"--starts {', '.join(unknown)}: give {', '.join(STARTS)}")
     annotator = Annotator(targets, most_slices=args.slices)
     told: dict[str, dict[str, Effort]] = {}
     try:
@@ -144,9 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = volumes(dataset, args.split, segmenter.card.labels, args.patients)
         for case in proposed(segmenter, found, args.cases):
             request = Request(case.volume, members=args.members, steps=args.steps)
-            told[case.name] = efforts_of(
-                case, segmenter, annotator, request, args.starts.split(",")
-            )
+            told[case.name] = efforts_of(case, segmenter, annotator, request, starts)
             print(case.name, told[case.name], file=sys.stderr, flush=True)
     except UserError as error:
         print(error, file=sys.stderr)

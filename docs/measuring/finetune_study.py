@@ -157,10 +157,9 @@ def finetuned(plan: Plan, model: str, project: Path, hold: Sequence[Case]) -> An
 
 
 def replayed(plan: Plan, model: str) -> str | None:
-    """What a model learnt from before, where it is to be mixed in."""
-    if not plan.replay:
-        return None
-    return str(plan.data if model.startswith(SHIPPED) else plan.out / "few")
+    """The few cases of the model trained on them; those of the other judge here."""
+    wanted = plan.replay and not model.startswith(SHIPPED)
+    return str(plan.out / "few") if wanted else None
 
 
 def study(plan: Plan) -> Iterator[str]:
@@ -223,7 +222,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--counts", default="5,10,20")
     parser.add_argument("--set", action="append", default=[], dest="settings")
-    parser.add_argument("--replay", action="store_true", help="mix base data in")
+    parser.add_argument("--replay", action="store_true", help="mix the few cases in")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     given = vars(parser.parse_args())
