@@ -152,7 +152,8 @@ def reviewed(project, count=4, mask=None):
 def test_a_child_is_kept_as_a_version_and_the_way_back_is_one_step(parent, study):
     reviewed(study)
     signs = []
-    done = run(iter_finetune(job_of(study)), signs.append)
+    job = job_of(study, settings=("finetuning.batch=1",))  # four steps are few
+    done = run(iter_finetune(job), signs.append)
     assert done.outcome == "kept", done.verdict["sentence"]
     assert done.model == "balls@1.0.0+ft1"
 
