@@ -15,11 +15,11 @@ from torch import nn
 from diffseg.domain import Label, LabelTable, ModelCard
 from diffseg.errors import UserError
 from diffseg.models import save_model
-from diffseg.progress import Progress, Work
+from diffseg.progress import Work
 from diffseg.segmenters import resolve_device
 from diffseg_training.curve import draw_curve
 from diffseg_training.dataset import Dataset, load_dataset
-from diffseg_training.labelled import label_set, prepare_labelled
+from diffseg_training.labelled_splits import labelled_splits
 from diffseg_training.lock import alone_in
 from diffseg_training.machines import (
     end_processes,
@@ -120,24 +120,9 @@ def _train_by_labels(
     """Train on image-level labels; weights are chosen by the loss's own scores."""
     if not is_first():
         wait_for_first()
-    memory, found = recipe.loading.memory_gb * 1e9, []
-    for name, cases in zip(("train", "val"), dataset.for_training(), strict=True):
-        examples = yield from prepare_labelled(
-            cases,
-            dataset,
-            recipe.preparation,
-            recipe.labels,
-            cache=out / "cache",
-            memory=memory,
-        )
-        memory -= sum(one.bytes_held for one in examples)
-        told = label_set(examples, f"split {name} of {dataset.root}")
-        for line in (told.told(), *told.warnings):
-            yield Progress("prepare", len(cases), len(cases), f"{name}: {line}")
-        found.append(examples)
+    train, held_out = yield from labelled_splits(recipe, dataset, out / "cache")
     if is_first():
         wait_for_first()
-    train, held_out = found
     return (
         yield from iter_train(
             recipe, train, None, out, device=device, resume=resume, held_out=held_out

@@ -10,15 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from diffseg.networks.class_unet import ClassUNet
-from diffseg.networks.noisy_classifier import NoisyClassifier
+from diffseg.networks.weak_pair import WeakPair
 
 Kind = Literal["perturbed", "anomaly"]
 
 
-class Cdm(nn.Module):
+class Cdm(WeakPair):
     """All that a map of changes takes.
 
     Parameters
@@ -44,9 +43,6 @@ class Cdm(nn.Module):
         See `diffseg.networks.cldf.Cldf`.
     """
 
-    learned_variance = False
-    dims = 2
-
     def __init__(
         self,
         image_channels: int = 4,
@@ -61,33 +57,15 @@ class Cdm(nn.Module):
         timesteps: Sequence[int] = (50, 150, 250),
         gate: float = 0.5,
     ) -> None:
-        super().__init__()
         if kind not in ("perturbed", "anomaly"):
             raise TypeError(f"kind is {kind!r}; give perturbed or anomaly")
         if not 0 <= share < 1:
             raise TypeError(f"share is {share}; give 0 or more, and less than 1")
-        shared: dict[str, Any] = {"image_channels": image_channels, "classes": classes}
-        self.diffusion = ClassUNet(**shared, **dict(diffusion or {}))
-        self.classifier = NoisyClassifier(**shared, **dict(classifier or {}))
-        self.image_channels, self.classes = image_channels, classes
+        super().__init__(image_channels, classes, diffusion, classifier)
         self.kind: Kind = kind
         self.level, self.share, self.scale = level, share, scale
         self.encoded, self.gate = encoded, gate
         self.timesteps = tuple(timesteps)
-
-    @property
-    def multiple(self) -> int:
-        """Spatial sizes must be multiples of this."""
-        return max(self.diffusion.multiple, self.classifier.multiple)
-
-    @property
-    def mask_channels(self) -> int:
-        """Foreground classes."""
-        return self.classes
-
-    def encode(self, image: Tensor) -> Tensor:
-        """The image itself: a look at it begins with noise."""
-        return image
 
     def denoise(self, noisy: Tensor, timesteps: Tensor, features: Tensor) -> Tensor:
         """One evaluation of the diffusion model, for timing alone."""
@@ -97,10 +75,6 @@ class Cdm(nn.Module):
         )
         answer: Tensor = self.diffusion(image, timesteps, nothing)
         return answer
-
-    def forward(self, noisy: Tensor, timesteps: Tensor, image: Tensor) -> Tensor:
-        """`denoise` of `image`."""
-        return self.denoise(noisy, timesteps, self.encode(image))
 
 
 def build(**config: object) -> Cdm:

@@ -11,18 +11,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffseg.domain.slice_labels import PRESENT
-from diffseg.networks.class_unet import ClassUNet
-from diffseg.networks.noisy_classifier import NoisyClassifier
 from diffseg.networks.pixel_decoder import PixelDecoder
 from diffseg.networks.slice_classifier import SliceClassifier
+from diffseg.networks.weak_pair import WeakPair
 
 Features = Literal["diffusion", "classifier", "encoder"]
 
 
-class Cldf(nn.Module):
+class Cldf(WeakPair):
     """All that a proposal from image-level labels takes.
 
     Parameters
@@ -56,8 +55,6 @@ class Cldf(nn.Module):
         Of K-means; see `diffseg.segmenters.weak.clusters.clustered`.
     """
 
-    learned_variance = False
-    dims = 2
     references: Tensor
 
     def __init__(
@@ -77,11 +74,7 @@ class Cldf(nn.Module):
         starts: int = 1,
         iterations: int = 25,
     ) -> None:
-        super().__init__()
-        shared: dict[str, Any] = {"image_channels": image_channels, "classes": classes}
-        self.diffusion = ClassUNet(**shared, **dict(diffusion or {}))
-        self.classifier = NoisyClassifier(**shared, **dict(classifier or {}))
-        self.image_channels, self.classes = image_channels, classes
+        super().__init__(image_channels, classes, diffusion, classifier)
         self.features: Features = features
         self.blocks, self.timesteps = tuple(blocks), tuple(timesteps)
         if not self.timesteps or min(self.timesteps) < 0:
@@ -124,16 +117,7 @@ class Cldf(nn.Module):
     def multiple(self) -> int:
         """Spatial sizes must be multiples of this."""
         least = 1 if self.encoder is None else self.encoder.backbone.least
-        return max(self.diffusion.multiple, self.classifier.multiple, least)
-
-    @property
-    def mask_channels(self) -> int:
-        """Foreground classes."""
-        return self.classes
-
-    def encode(self, image: Tensor) -> Tensor:
-        """The image itself: a look at it begins with noise."""
-        return image
+        return max(super().multiple, least)
 
     def denoise(self, noisy: Tensor, timesteps: Tensor, features: Tensor) -> Tensor:
         """Embeddings (B, E, Y, X) after one look at images, for timing alone."""
@@ -149,10 +133,6 @@ class Cldf(nn.Module):
         condition = self.diffusion.condition(states).to(image.dtype)
         maps = self.diffusion.feature_maps(image, timesteps, condition, self.blocks)
         return self.decoder.from_maps(maps, image.shape[2:])
-
-    def forward(self, noisy: Tensor, timesteps: Tensor, image: Tensor) -> Tensor:
-        """`denoise` of `image`."""
-        return self.denoise(noisy, timesteps, self.encode(image))
 
 
 def build(**config: object) -> Cldf:

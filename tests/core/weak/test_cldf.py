@@ -20,7 +20,7 @@ from diffseg.domain.slice_labels import ABSENT, PRESENT, UNKNOWN
 from diffseg.errors import UserError
 from diffseg.models import save_model
 from diffseg.networks import build_network
-from diffseg.networks.cldf import Cldf
+from diffseg.networks.class_unet import ClassUNet
 from diffseg.segmenters import Host, load_segmenter
 from diffseg.segmenters.cldf import CLDF
 from diffseg.segmenters.source import Slab
@@ -97,7 +97,7 @@ def test_no_feature_is_computed_of_an_absent_class(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[int] = []
-    plain = Cldf.__init__.__globals__["ClassUNet"].feature_maps
+    plain = ClassUNet.feature_maps
 
     def counted(self: nn.Module, x: torch.Tensor, *rest: object) -> object:
         asked.append(len(x))

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from diffseg.errors import UserError
-from diffseg.progress import Progress, Work
+from diffseg.progress import Work
 from diffseg.volume import atomic_write_bytes
 from diffseg_training.curve import draw_curve
-from diffseg_training.dataset import Dataset, load_dataset
-from diffseg_training.labelled import LabelledExample, label_set, prepare_labelled
+from diffseg_training.dataset import load_dataset
+from diffseg_training.labelled_splits import labelled_splits
 from diffseg_training.lock import alone_in
 from diffseg_training.machines import make_accelerator
 from diffseg_training.recipe import Recipe
@@ -48,7 +48,7 @@ def train_chain(
         )
     _open(out, recipe, resume)
     with alone_in(out):
-        train, val = yield from _examples(recipe, dataset, out)
+        train, val = yield from labelled_splits(recipe, dataset, out / "cache")
         chain = Chain(recipe, out, train, val, device)
         told = yield from iter_chain(chain, draft_card(recipe, dataset.labels))
         atomic_write_bytes(out / "told.json", json.dumps(told, indent=1).encode())
@@ -73,25 +73,3 @@ def _open(out: Path, recipe: Recipe, resume: bool) -> None:
     if not begun.exists():
         content = json.dumps(recipe.model_dump(mode="json"), indent=1)
         atomic_write_bytes(begun, content.encode())
-
-
-def _examples(
-    recipe: Recipe, dataset: Dataset, out: Path
-) -> Work[tuple[list[LabelledExample], list[LabelledExample]]]:
-    """Prepared images of train and val, and what is known of their slices."""
-    memory, found = recipe.loading.memory_gb * 1e9, []
-    for name, cases in zip(("train", "val"), dataset.for_training(), strict=True):
-        examples = yield from prepare_labelled(
-            cases,
-            dataset,
-            recipe.preparation,
-            recipe.labels,
-            cache=out / "cache",
-            memory=memory,
-        )
-        memory -= sum(one.bytes_held for one in examples)
-        told = label_set(examples, f"split {name} of {dataset.root}")
-        for line in (told.told(), *told.warnings):
-            yield Progress("prepare", len(cases), len(cases), f"{name}: {line}")
-        found.append(examples)
-    return found[0], found[1]
