@@ -94,14 +94,20 @@ class TrainPresenter:
             self._later(LOOK_MS, partial(self._look, self._asked))
         self._show()
 
-    def start(self, minutes: float | None, tolerance: float) -> None:
+    def start(
+        self, minutes: float | None, tolerance: float, overall_tolerance: float
+    ) -> None:
         """Fine-tune the chosen model on what is ticked; what is drawn is saved."""
         found = wished(self._prospect.cases)
         if self.running or self._why_not() or isinstance(found, str):
             return
         learn, judge = found
         job = self._job(
-            cases=learn, hold_out=judge, minutes=minutes, tolerance=tolerance
+            cases=learn,
+            hold_out=judge,
+            minutes=minutes,
+            tolerance=tolerance,
+            overall_tolerance=overall_tolerance,
         )
         self._doors.save(partial(self._begin, job))
 

@@ -140,7 +140,10 @@ class TrainView(Protocol):
 
     @property
     def run_requested(self) -> Intent:
-        """Float or None, float: minutes (None: the recipe's steps), tolerance."""
+        """Float or None, float, float: minutes (None: the recipe's steps), tolerances.
+
+        Of a structure, and of the mean of all.
+        """
 
     @property
     def resume_requested(self) -> Intent:

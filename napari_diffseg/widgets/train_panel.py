@@ -89,16 +89,8 @@ class TrainPanel(Panel):
         self._minutes.setDecimals(1)
         self._minutes.setSuffix(" min")
         self._minutes.setSpecialValueText("by recipe")
-        self._tolerance = named(
-            QDoubleSpinBox(),
-            self.handle("tolerance"),
-            "Dice that a structure may lose on held-out cases; more, and the new "
-            "version is refused",
-        )
-        self._tolerance.setRange(0, 0.5)
-        self._tolerance.setDecimals(3)
-        self._tolerance.setSingleStep(0.005)
-        self._tolerance.setValue(0.01)
+        self._tolerance = self._dice("tolerance", "a structure", 0.01)
+        self._overall = self._dice("overall_tolerance", "the mean of all", 0.0)
         self._run = button(self.handle("run"), "Fine-tune", _RUN)
         self._run.setProperty("big", True)
         self._resume = button(self.handle("resume"), "Go on", _RESUME)
@@ -109,10 +101,21 @@ class TrainPanel(Panel):
             "",
             self._cases,
             self._summary,
-            row(key("Learn for"), self._minutes, key("may lose"), self._tolerance),
+            row(key("Learn for"), self._minutes),
+            row(key("One may lose"), self._tolerance, key("their mean"), self._overall),
             row(self._run, self._resume),
             self._why,
         )
+
+    def _dice(self, name: str, of: str, value: float) -> QDoubleSpinBox:
+        """Make a field for the Dice that may be lost on held-out cases."""
+        tip = f"Dice that {of} may lose on held-out cases; more, and the new version "
+        made = named(QDoubleSpinBox(), self.handle(name), tip + "is refused")
+        made.setRange(0, 0.5)
+        made.setDecimals(3)
+        made.setSingleStep(0.005)
+        made.setValue(value)
+        return made
 
     def _build_busy(self) -> None:
         self._bar = named(QProgressBar(), self.handle("progress"), "How far it is")
@@ -154,7 +157,9 @@ class TrainPanel(Panel):
         self._cases.ticked.connect(self.case_ticked)
         self._run.clicked.connect(
             lambda: self.run_requested.emit(
-                self._minutes.value() or None, self._tolerance.value()
+                self._minutes.value() or None,
+                self._tolerance.value(),
+                self._overall.value(),
             )
         )
         self._resume.clicked.connect(lambda: self.resume_requested.emit())
@@ -186,7 +191,7 @@ class TrainPanel(Panel):
         self._run.setVisible(not state.running)
         self._resume.setVisible(state.resumable)
         self._why.say(state.why_not)
-        for made in (self._minutes, self._tolerance):
+        for made in (self._minutes, self._tolerance, self._overall):
             made.setEnabled(not state.running)
         self._busy.setVisible(state.running)
         word = "learning" if state.running else ""

@@ -137,6 +137,7 @@ MUST = [
     "train.rollback",
     "train.cases",
     "train.tolerance",
+    "train.overall_tolerance",
     "train.minutes",
     "train.verdict",
     "train.versions",

@@ -129,14 +129,14 @@ def test_without_a_project_the_panel_says_so(make_window: Any) -> None:
     made = make_window()
     made.views.train.looked.emit(True)
     assert "open a project" in state_of(made).why_not
-    made.views.train.run_requested.emit(None, 0.01)
+    made.views.train.run_requested.emit(None, 0.01, 0.0)
     assert not made.works.pieces
 
 
 def test_a_refusal_is_told_in_a_line_and_nothing_starts(window: Any) -> None:
     open_panel(window, Prospect(refused="there is no held-out case to judge by"))
     assert "no held-out case" in state_of(window).why_not
-    window.views.train.run_requested.emit(None, 0.01)
+    window.views.train.run_requested.emit(None, 0.01, 0.0)
     assert len(window.works.pieces) == 1
 
 
@@ -148,14 +148,14 @@ def test_the_project_itself_is_asked(window: Any) -> None:
 
 def test_a_job_is_what_is_shown(window: Any, monkeypatch: Any, folder: Path) -> None:
     open_panel(window)
-    window.views.train.run_requested.emit(2.5, 0.02)
+    window.views.train.run_requested.emit(2.5, 0.02, 0.005)
     assert state_of(window).running
     job = job_begun(window, monkeypatch)
     assert (job.project, job.annotator) == (str(folder), "anna")
     assert job.model == "hippocampus-mri@1"
-    assert (job.minutes, job.tolerance) == (2.5, 0.02)
+    assert (job.minutes, job.tolerance, job.overall_tolerance) == (2.5, 0.02, 0.005)
     assert (job.cases, job.hold_out) == ((), ())  # as the run chooses itself
-    window.views.train.run_requested.emit(None, 0.01)  # one at a time
+    window.views.train.run_requested.emit(None, 0.01, 0.0)  # one at a time
     assert len(window.works.pieces) == 2
 
 
@@ -166,7 +166,7 @@ def test_cases_can_be_left_out(window: Any, monkeypatch: Any) -> None:
     window.views.train.case_ticked.emit("idb", False)
     assert "held-out" in state_of(window).why_not
     window.views.train.case_ticked.emit("idb", True)
-    window.views.train.run_requested.emit(None, 0.01)
+    window.views.train.run_requested.emit(None, 0.01, 0.0)
     job = job_begun(window, monkeypatch)
     assert (job.cases, job.hold_out) == (("ida",), ("idb",))
     assert job.minutes is None
@@ -177,7 +177,7 @@ def test_what_is_drawn_is_saved_before_it_begins(window: Any) -> None:
     window.views.project.case_requested.emit(rows[0].id)
     window.draw((2, 2, 2))
     open_panel(window)
-    window.views.train.run_requested.emit(None, 0.01)
+    window.views.train.run_requested.emit(None, 0.01, 0.0)
     assert state_of(window).running
     project = window.desk.books.ledger.project
     assert len(store.corrections_of(project, rows[0].id)) == 1
@@ -185,7 +185,7 @@ def test_what_is_drawn_is_saved_before_it_begins(window: Any) -> None:
 
 def test_the_curve_grows(window: Any) -> None:
     open_panel(window)
-    window.views.train.run_requested.emit(None, 0.01)
+    window.views.train.run_requested.emit(None, 0.01, 0.0)
     piece = window.works.pieces[-1]
     piece.tell(Advanced(Progress("gather", 0, 3)))
     assert window.views.train.last("show_progress")[0].endswith("(1 of 3)")
@@ -209,7 +209,7 @@ def test_signs_of_other_work_add_nothing() -> None:
 
 def test_cancelling_frees_the_panel_at_once(window: Any) -> None:
     open_panel(window)
-    window.views.train.run_requested.emit(None, 0.01)
+    window.views.train.run_requested.emit(None, 0.01, 0.0)
     piece = window.works.pieces[-1]
     window.views.train.cancel_requested.emit()
     assert piece.cancelled
@@ -230,7 +230,7 @@ def test_a_run_that_was_broken_off_goes_on(window: Any, monkeypatch: Any) -> Non
 
 def test_a_failure_is_told(window: Any) -> None:
     open_panel(window)
-    window.views.train.run_requested.emit(None, 0.01)
+    window.views.train.run_requested.emit(None, 0.01, 0.0)
     window.works.pieces[-1].tell(Failed("the disk is full"))
     assert "the disk is full" in window.troubles[-1]
     assert not state_of(window).running
@@ -238,7 +238,7 @@ def test_a_failure_is_told(window: Any) -> None:
 
 def test_a_version_that_is_kept_is_taken(window: Any, folder: Path) -> None:
     open_panel(window)
-    window.views.train.run_requested.emit(None, 0.01)
+    window.views.train.run_requested.emit(None, 0.01, 0.0)
     window.works.finish(ended(window, folder, 0.85))
     assert window.session.model_name == "hippocampus-mri@1+ft1"
     verdict = window.views.train.last("show_verdict")[0]
@@ -252,7 +252,7 @@ def test_a_version_that_is_kept_is_taken(window: Any, folder: Path) -> None:
 
 def test_one_that_is_refused_is_not(window: Any, folder: Path) -> None:
     open_panel(window)
-    window.views.train.run_requested.emit(None, 0.01)
+    window.views.train.run_requested.emit(None, 0.01, 0.0)
     window.works.finish(ended(window, folder, 0.6))
     assert window.session.model_name == "hippocampus-mri@1"
     verdict = window.views.train.last("show_verdict")[0]
@@ -265,7 +265,7 @@ def test_one_that_is_refused_is_not(window: Any, folder: Path) -> None:
 
 def test_a_version_kept_though_cancelled_is_told(window: Any, folder: Path) -> None:
     open_panel(window)
-    window.views.train.run_requested.emit(None, 0.01)
+    window.views.train.run_requested.emit(None, 0.01, 0.0)
     piece = window.works.pieces[-1]
     window.views.train.cancel_requested.emit()
     window.works.finish(ended(window, folder, 0.85), window.works.pieces.index(piece))
@@ -276,7 +276,7 @@ def test_a_held_out_case_is_seen_before_and_after(window: Any, folder: Path) -> 
     rows = window.views.project.last("show_rows")[0]
     id = rows[1].id
     open_panel(window)
-    window.views.train.run_requested.emit(None, 0.01)
+    window.views.train.run_requested.emit(None, 0.01, 0.0)
     done = ended(window, folder, 0.85)
     values = np.zeros((6, 8, 11), np.uint8)
     values[2, 2, 2] = 1  # anterior, as the model counts

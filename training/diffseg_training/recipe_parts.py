@@ -193,6 +193,13 @@ class Finetuning(Part):
         title="Dice that a class may lose on held-out cases",
         description="The gate refuses what loses more",
     )
+    overall_tolerance: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        title="Dice that the mean of all classes may lose on held-out cases",
+        description="The gate refuses what loses more",
+    )
     held_out: float = Field(
         0.25, gt=0, lt=1, title="Share of the reviewed patients that are held out"
     )

@@ -73,7 +73,8 @@ def test_the_whole_loop(robot: Any, tmp_path: Path, kind: str) -> None:
         steps.finish(robot, case)
 
     # What was corrected is learnt from; the gate lets the child through.
-    robot.find("diffseg.train.tolerance").setValue(0.2)
+    for name in ("tolerance", "overall_tolerance"):
+        robot.find(f"diffseg.train.{name}").setValue(0.2)
     child = f"{MODEL}@1.0.0+ft1"
     assert steps.learn(robot, TINY).state == "kept", robot.notice()
     robot.wait(lambda: robot.session.model_name == child, "the child is in use")

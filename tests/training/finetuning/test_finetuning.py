@@ -152,7 +152,8 @@ def reviewed(project, count=4, mask=None):
 def test_a_child_is_kept_as_a_version_and_the_way_back_is_one_step(parent, study):
     reviewed(study)
     signs = []
-    job = job_of(study, settings=("finetuning.batch=1",))  # four steps are few
+    settings = ("finetuning.batch=1", "finetuning.overall_tolerance=0.01")
+    job = job_of(study, settings=settings)  # four steps are few
     done = run(iter_finetune(job), signs.append)
     assert done.outcome == "kept", done.verdict["sentence"]
     assert done.model == "balls@1.0.0+ft1"

@@ -49,12 +49,13 @@ def test_the_recipe_is_the_parents_with_what_lies_over_it(parent, tmp_path):
 
 def test_a_job_overrides_the_recipe(parent, tmp_path):
     given = job(
-        minutes=2.0, tolerance=0.05, replay="base",
+        minutes=2.0, tolerance=0.05, overall_tolerance=0.02, replay="base",
         settings=("optimiser.learning_rate=0.5",),
     )  # fmt: skip
     recipe = write_recipe(parent, given, tmp_path)
     assert (recipe.length.steps, recipe.length.minutes) == (None, 2.0)
     assert recipe.finetuning.tolerance == 0.05
+    assert recipe.finetuning.overall_tolerance == 0.02
     assert recipe.finetuning.anchor == 0  # base data take its place
     assert recipe.optimiser.learning_rate == 0.5
 
@@ -89,7 +90,8 @@ def test_a_folder_outside_of_the_models_has_no_versions(trained, study, monkeypa
 @pytest.mark.parametrize(
     "given",
     [
-        {"minutes": 0.0}, {"tolerance": 1.0}, {"seed": -1}, {"model": ""},
+        {"minutes": 0.0}, {"tolerance": 1.0}, {"overall_tolerance": -0.1},
+        {"seed": -1}, {"model": ""},
         {"cases": ("a",), "hold_out": ("a",)},
     ],
 )  # fmt: skip

@@ -28,9 +28,25 @@ def test_a_gain_is_kept_and_told():
 
 @pytest.mark.parametrize(("loss", "kept"), [(0.0, True), (0.01, True), (0.011, False)])
 def test_few_patients_are_judged_by_the_mean(loss, kept):
-    verdict = judge(cases([0.8]), cases([0.8 - loss]), 0.01)
+    verdict = judge(cases([0.8]), cases([0.8 - loss]), 0.01, 0.5)
     assert verdict.kept is kept
     assert verdict.classes[0].low is None
+
+
+@pytest.mark.parametrize(
+    ("gain", "allowed", "kept"),
+    [(0.005, 0.0, True), (0.004, 0.0, False), (0.004, 0.001, True)],
+)
+def test_what_one_class_loses_another_has_to_gain(gain, allowed, kept):
+    before = [CaseDice("c", "p", {"front": 0.5, "back": 0.8})]
+    after = [CaseDice("c", "p", {"front": 0.5 + gain, "back": 0.795})]
+    verdict = judge(before, after, 0.01, allowed)
+    assert verdict.kept is kept
+    assert verdict.overall == pytest.approx((gain - 0.005) / 2)
+    assert not any(one.worse for one in verdict.classes)
+    if not kept:
+        said = "the mean of all classes falls by 0.0005 Dice, more than 0, on"
+        assert said in verdict.sentence
 
 
 def test_one_class_that_is_worse_refuses_whatever_another_gains():
@@ -53,7 +69,8 @@ def test_many_patients_are_judged_by_the_lower_end_of_the_interval():
     assert verdict.classes[0].difference == pytest.approx(0.0)
     low = verdict.classes[0].low
     assert low == pytest.approx(-0.0616, abs=1e-3)  # t(5) at 0.95 is 2.015
-    assert judge(cases(before[:5]), cases(unsure[:5]), 0.01).kept  # too few to say
+    few = judge(cases(before[:5]), cases(unsure[:5]), 0.01, 0.01)
+    assert few.kept  # too few to say
 
 
 def test_cases_of_one_patient_count_once():

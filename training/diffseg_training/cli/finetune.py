@@ -46,6 +46,10 @@ def finetune(
         float | None,
         typer.Option(help="Dice that a held-out class may lose; else the recipe's."),
     ] = None,
+    overall_tolerance: Annotated[
+        float | None,
+        typer.Option(help="Dice that the classes' mean may lose; else the recipe's."),
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Override, as finetuning.rate=0.2; repeatable."),
@@ -65,7 +69,7 @@ def finetune(
 
     Only voxels that were reviewed are learnt from. Parent and child propose for the
     held-out cases; the child becomes a version of the model, and is meant by its id
-    from then on, unless a class is worse than the tolerance.
+    from then on, unless a class, or the mean of all, loses more than it may.
 
     Example: diffseg project finetune my-study --model hippocampus-mri --minutes 3
     """
@@ -83,6 +87,7 @@ def finetune(
         recipe=recipe,
         minutes=minutes,
         tolerance=tolerance,
+        overall_tolerance=overall_tolerance,
         settings=tuple(set_ or ()),
         patient=patient,
         seed=seed,

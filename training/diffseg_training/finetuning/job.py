@@ -38,6 +38,8 @@ class FinetuneJob:
         Of training, in place of the recipe's steps.
     tolerance : float, optional
         Dice that a class may lose; the recipe's without it.
+    overall_tolerance : float, optional
+        Dice that the mean of all classes may lose; the recipe's without it.
     settings : tuple of str
         Overrides of the recipe, ``section.key=value``.
     patient : str
@@ -60,6 +62,7 @@ class FinetuneJob:
     recipe: str | None = None
     minutes: float | None = None
     tolerance: float | None = None
+    overall_tolerance: float | None = None
     settings: tuple[str, ...] = ()
     patient: str = r"^(sub-[A-Za-z0-9]+)"
     seed: int = 0
@@ -85,10 +88,11 @@ class FinetuneJob:
             raise UserError("name the model to start from", option="--model")
         if self.minutes is not None and not self.minutes > 0:
             raise UserError(f"minutes is {self.minutes:g}; give more than 0")
-        if self.tolerance is not None and not 0 <= self.tolerance < 1:
-            raise UserError(
-                f"tolerance is {self.tolerance:g}; give a Dice from 0 to below 1"
-            )
+        for name in ("tolerance", "overall_tolerance"):
+            dice = getattr(self, name)
+            if dice is not None and not 0 <= dice < 1:
+                word = name.replace("_", " ")
+                raise UserError(f"{word} is {dice:g}; give a Dice from 0 to below 1")
         if self.seed < 0:
             raise UserError(f"seed is {self.seed}; give 0 or more")
         both = set(self.cases) & set(self.hold_out)

@@ -82,7 +82,8 @@ def _carried_out(begun: Begun, device: str) -> Work[Finetuned]:
     child = save_child(begun.parent, result, facts, folder)
     after = yield from asked(child, "child")
     assert begun.recipe.finetuning is not None
-    verdict = judge(before, after, begun.recipe.finetuning.tolerance)
+    options = begun.recipe.finetuning
+    verdict = judge(before, after, options.tolerance, options.overall_tolerance)
     child = with_verdict(child, verdict)
     if verdict.kept:
         child = keep(child)

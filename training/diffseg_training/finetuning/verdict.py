@@ -7,7 +7,10 @@ over patients, whose cases are averaged first:
 - from `FEWEST` patients on, neither is the lower end of its interval: Student's t, two
   sided 90 %, so that a child that is truly worse by more than the tolerance passes at
   most one time in twenty. With fewer, the interval says nothing, and only the mean
-  counts; the sentence says so.
+  counts; the sentence says so;
+- the mean of all classes' differences is not below minus a tolerance of its own, which
+  is 0 as it comes: what one class loses another gains, or the child is refused. So a
+  model that has nothing to learn stays what it is.
 
 A class that no held-out reference holds is judged by what was found where nothing is:
 two empty masks have Dice 1, one empty mask has 0.
@@ -25,6 +28,8 @@ import numpy as np
 FEWEST = 6
 """Patients from which on the interval counts."""
 _SIDE = 0.95
+_SLACK = 1e-12
+"""A loss of just the tolerance passes, whatever its rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,10 @@ class Verdict:
     kept : bool
     tolerance : float
         Dice that a class may lose.
+    overall : float
+        Mean over classes of child - parent.
+    overall_tolerance : float
+        Dice that this mean may lose.
     patients, cases : int
         Held out.
     by_interval : bool
@@ -97,6 +106,8 @@ class Verdict:
 
     kept: bool
     tolerance: float
+    overall: float
+    overall_tolerance: float
     patients: int
     cases: int
     by_interval: bool
@@ -107,11 +118,16 @@ class Verdict:
         """The verdict in one line, with its figures."""
         counted = f"{self.cases} held-out case{'s' * (self.cases != 1)}"
         figures = ", ".join(map(_figures, self.classes))
-        if not self.kept:
-            worse = ", ".join(one.name for one in self.classes if one.worse)
+        worse = ", ".join(one.name for one in self.classes if one.worse)
+        if worse:
             return (
                 f"refused: worse than the tolerance of {self.tolerance:g} Dice on "
                 f"{worse}, on {counted} ({figures})"
+            )
+        if not self.kept:
+            return (
+                f"refused: the mean of all classes falls by {-self.overall:.2g} Dice, "
+                f"more than {self.overall_tolerance:g}, on {counted} ({figures})"
             )
         unsure = "" if self.by_interval else "; too few patients for an interval"
         most = f"no class lost more than {self.tolerance:g} Dice"
@@ -123,7 +139,10 @@ class Verdict:
 
 
 def judge(
-    parent: Sequence[CaseDice], child: Sequence[CaseDice], tolerance: float
+    parent: Sequence[CaseDice],
+    child: Sequence[CaseDice],
+    tolerance: float,
+    overall_tolerance: float = 0.0,
 ) -> Verdict:
     """Compare a child with its parent on the same held-out cases.
 
@@ -133,6 +152,8 @@ def judge(
         Of the same cases in the same order, by the same members, steps and seed.
     tolerance : float
         Dice that a class may lose, in [0, 1).
+    overall_tolerance : float
+        Dice that the mean of all classes may lose, in [0, 1).
 
     Raises
     ------
@@ -144,9 +165,13 @@ def judge(
     groups = [one.group for one in parent]
     patients = len(set(groups))
     classes = tuple(_judged(name, parent, child, tolerance) for name in parent[0].dice)
+    overall = float(np.mean([one.difference for one in classes]))
+    worse = any(one.worse for one in classes)
     return Verdict(
-        kept=not any(one.worse for one in classes),
+        kept=not worse and overall >= -overall_tolerance - _SLACK,
         tolerance=tolerance,
+        overall=overall,
+        overall_tolerance=overall_tolerance,
         patients=patients,
         cases=len(parent),
         by_interval=patients >= FEWEST,
@@ -164,7 +189,6 @@ def _judged(
     mean = float(gains.mean())
     low, high = _interval(gains)
     counted = mean if len(gains) < FEWEST or low is None else low
-    slack = 1e-12  # a loss of just the tolerance passes, whatever its rounding
     return ClassVerdict(
         name=name,
         parent=float(_by_patient(before, groups).mean()),
@@ -174,7 +198,7 @@ def _judged(
         high=high,
         worst=float((after - before).min()),
         present=sum(name in one.present for one in parent),
-        worse=not counted >= -tolerance - slack,  # what is no number is worse
+        worse=not counted >= -tolerance - _SLACK,  # what is no number is worse
     )
 
 
