@@ -171,12 +171,14 @@ class _Rest:
         self.unlike = np.ones(len(features))
 
     def take(self, i: int) -> None:
-        # |a - b|^2 by the inner product: one product of a matrix with a vector.
-        product = self._features @ self._features[i]
+        # |a - b|^2 by the inner product. Not by BLAS: its threads wait for one another
+        # longer than such small products take where other work has the cores.
+        product = np.einsum("nf,f->n", self._features, self._features[i])
         apart = np.maximum(self._sizes + self._sizes[i] - 2 * product, 0)
         rows = self._rows[: self._taken]
         alike = np.exp(-apart / self._scale)
-        row = (alike - rows[:, i] @ rows) / np.sqrt(self.unlike[i])
+        told = np.einsum("k,kn->n", rows[:, i], rows)
+        row = (alike - told) / np.sqrt(self.unlike[i])
         self._rows[self._taken] = row
         self._taken += 1
         self.unlike = np.maximum(self.unlike - row**2, _JITTER)
