@@ -19,9 +19,8 @@ files' own grid, with intervals of resampled patients.
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,10 +28,19 @@ import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
-from torch.nn import functional
+from weak_folds import (
+    FOLDS,
+    at_size,
+    images_of,
+    masks_of_cases,
+    parted,
+    pooled,
+    prepared,
+    showing,
+)
 
 from diffseg.domain.slice_labels import ABSENT, PRESENT
-from diffseg.metrics import bootstrap_interval, dice
+from diffseg.metrics import dice
 from diffseg.progress import run
 from diffseg.segmenters.cams import raw_maps, unit_maps
 from diffseg.segmenters.cams.choosing import (
@@ -42,15 +50,15 @@ from diffseg.segmenters.cams.choosing import (
     masks_of,
 )
 from diffseg.segmenters.weak.thresholds import Threshold
-from diffseg.volume import atomic_write_bytes, read_mask
-from diffseg_training.dataset import Case, Dataset, load_dataset
-from diffseg_training.labelled import LabelledExample, prepare_labelled
+from diffseg.volume import atomic_write_bytes
+from diffseg_training.dataset import load_dataset
+from diffseg_training.labelled import LabelledExample
 from diffseg_training.recipe import Recipe, load_recipe
 from diffseg_training.run import train_model
 from diffseg_training.weak.stages import load_part
 
 app = typer.Typer(add_completion=False, help=__doc__)
-FOLDS = 5
+RULES = ("otsu", "percentile", "absent", "masks")
 CAMS = {
     "lgg-classifier": ("grad_cam", "layer_cam", "layer_cam_stages", "score_cam_64"),
     "lgg-seam": ("seam_raw", "seam"),
@@ -77,7 +85,7 @@ def fold(
 ) -> None:
     """Train and draw one fold."""
     home = out / f"fold{number}"
-    manifest = _parted(data, home, number, patients)
+    manifest = parted(data, home, number, patients)
     for name in recipes.split(","):
         overrides = [*(set_ or []), f"length.minutes={minutes}"]
         part = home / name / "part"
@@ -107,48 +115,7 @@ def show(out: Out) -> None:
         paths = sorted(out.glob(f"fold*/{source}.json"))
         folds = [json.loads(path.read_text()) for path in paths]
         if folds:
-            print(f"| {' | '.join([source, *_row(folds)])} |")
-
-
-def _row(folds: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    rows = [row for one in folds for row in one["slices"]]
-    groups = [row["group"] for row in rows]
-    yield f"{len(folds)}"
-    yield f"{len(rows)}"
-    for rule in ("otsu", "percentile", "absent", "masks"):
-        values = [row[rule] for row in rows]
-        ends = bootstrap_interval(values, groups)
-        told = f" ({ends[0]:.3f}-{ends[1]:.3f})" if ends else ""
-        yield f"{np.mean(values):.3f}{told}"
-
-
-def _parted(data: Path, home: Path, number: int, patients: int) -> Path:
-    """A manifest of the fold, its images where they are; patients by chance, once."""
-    with (data / "manifest.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    groups = sorted({row["group"] for row in rows})
-    order = np.random.default_rng(0).permutation(len(groups))[:patients]
-    place = {groups[index]: at % FOLDS for at, index in enumerate(order)}
-    split = {number: "test", (number + 1) % FOLDS: "val"}
-    lines = []
-    for row in rows:
-        if row["group"] in place:
-            files = {
-                key: str((data / row[key]).resolve()) if row[key] else ""
-                for key in ("image", "mask")
-            }
-            where = split.get(place[row["group"]], "train")
-            lines.append({**row, **files, "split": where})
-    home.mkdir(parents=True, exist_ok=True)
-    names = sorted({name for row in rows for name in row["labels"].split(";") if name})
-    # With the class told, no mask is read to find out how many there are.
-    (home / "classes.json").write_text(json.dumps({"1": names[0]}))
-    path = home / "manifest.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-    return path
+            print(f"| {' | '.join([source, *pooled(folds, RULES)])} |")
 
 
 def _measured(
@@ -157,7 +124,7 @@ def _measured(
     """Thresholds, and the Dice of each test slice with the structure by each."""
     dataset = load_dataset(manifest)
     shown = {
-        name: _prepared(dataset.split(name), dataset, recipe)
+        name: prepared(dataset.split(name), dataset, recipe)
         for name in ("train", "val", "test")
     }
     # The scale of all slices, and what those without the structure reach.
@@ -165,8 +132,8 @@ def _measured(
     quiet = _raw(source, network, shown["train"], ABSENT)
     absent = chosen_on_absent(np.clip(quiet / max(float(scale), 1e-12), 0, 1))
     val = _raw(source, network, shown["val"], PRESENT)
-    wanted = _masks(dataset.split("val"), shown["val"])
-    masks = chosen_on_masks(_at_size(unit_maps(val), wanted), wanted)
+    wanted = masks_of_cases(dataset.split("val"), shown["val"])
+    masks = chosen_on_masks(at_size(unit_maps(val), wanted), wanted)
     rules = {
         "otsu": Threshold(kind="otsu"),
         "percentile": Threshold(kind="percentile", value=FIXED_SHARE),
@@ -174,15 +141,15 @@ def _measured(
         "masks": masks.threshold,
     }
     raw = _raw(source, network, shown["test"], PRESENT)
-    wanted = _masks(dataset.split("test"), shown["test"])
-    unit = _at_size(unit_maps(raw), wanted)
-    scaled = _at_size(np.clip(raw / max(float(scale), 1e-12), 0, 1), wanted)
+    wanted = masks_of_cases(dataset.split("test"), shown["test"])
+    unit = at_size(unit_maps(raw), wanted)
+    scaled = at_size(np.clip(raw / max(float(scale), 1e-12), 0, 1), wanted)
     drawn = {
         name: masks_of(scaled if name == "absent" else unit, rule)
         for name, rule in rules.items()
     }
     rows = []
-    for at, one in enumerate(_with(shown["test"], PRESENT)):
+    for at, one in enumerate(showing(shown["test"], PRESENT)):
         row: dict[str, Any] = {"case": one.case, "group": one.group}
         for name, found in drawn.items():
             row[name] = dice(found[at].astype(np.uint8), wanted[at].astype(np.uint8))
@@ -191,47 +158,13 @@ def _measured(
     return {"source": source, "chosen": [one.told() for one in chosen], "slices": rows}
 
 
-def _prepared(
-    cases: Sequence[Case], dataset: Dataset, recipe: Recipe
-) -> list[LabelledExample]:
-    work = prepare_labelled(cases, dataset, recipe.preparation, recipe.labels)
-    return run(work)
-
-
-def _with(examples: Sequence[LabelledExample], state: int) -> list[LabelledExample]:
-    """Slices, each a case of its own, of which this is known."""
-    return [one for one in examples if int(one.states[0, 0]) == state]
-
-
 def _raw(
     source: str,
     network: torch.nn.Module,
     examples: Sequence[LabelledExample],
     state: int,
 ) -> Floats:
-    images = [one.image[:, 0] for one in _with(examples, state)]
-    return raw_maps(source, network, torch.stack(images))
-
-
-def _masks(
-    cases: Sequence[Case], examples: Sequence[LabelledExample]
-) -> NDArray[np.bool_]:
-    """References (N, Y, X) of slices that are said to have the structure."""
-    having = {one.case for one in _with(examples, PRESENT)}
-    files = [case.mask for case in cases if case.case in having]
-    return np.stack([read_mask(path)[0] > 0 for path in files if path is not None])
-
-
-def _at_size(maps: Floats, masks: NDArray[np.bool_]) -> Floats:
-    """Maps on the grid of the files."""
-    full = functional.interpolate(
-        torch.from_numpy(maps.astype(np.float32))[:, None],
-        masks.shape[1:],
-        mode="bilinear",
-        align_corners=False,
-    )
-    found: Floats = full[:, 0].numpy()
-    return found
+    return raw_maps(source, network, images_of(showing(examples, state)))
 
 
 if __name__ == "__main__":

@@ -102,7 +102,8 @@ class TrainPanel(Panel):
             self._cases,
             self._summary,
             row(key("Learn for"), self._minutes),
-            row(key("One may lose"), self._tolerance, key("their mean"), self._overall),
+            row(key("A structure may lose"), self._tolerance),
+            row(key("Their mean may lose"), self._overall),
             row(self._run, self._resume),
             self._why,
         )
@@ -113,6 +114,7 @@ class TrainPanel(Panel):
         made = named(QDoubleSpinBox(), self.handle(name), tip + "is refused")
         made.setRange(0, 0.5)
         made.setDecimals(3)
+        made.setSuffix(" Dice")
         made.setSingleStep(0.005)
         made.setValue(value)
         return made
