@@ -1,0 +1,109 @@
+"""Patients of a set of slices in five folds, and what is told of masks of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from diffseg.domain.slice_labels import PRESENT
+from diffseg.metrics import bootstrap_interval
+from diffseg.progress import run
+from diffseg.volume import read_mask
+from diffseg_training.dataset import Case, Dataset
+from diffseg_training.labelled import LabelledExample, prepare_labelled
+from diffseg_training.recipe import Recipe
+
+FOLDS = 5
+Floats = NDArray[np.float32]
+
+
+def parted(data: Path, home: Path, number: int, patients: int = 1000) -> Path:
+    """A manifest of the fold, its images where they are; patients by chance, once."""
+    with (data / "manifest.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    groups = sorted({row["group"] for row in rows})
+    order = np.random.default_rng(0).permutation(len(groups))[:patients]
+    place = {groups[index]: at % FOLDS for at, index in enumerate(order)}
+    split = {number: "test", (number + 1) % FOLDS: "val"}
+    lines = []
+    for row in rows:
+        if row["group"] in place:
+            files = {
+                key: str((data / row[key]).resolve()) if row[key] else ""
+                for key in ("image", "mask")
+            }
+            where = split.get(place[row["group"]], "train")
+            lines.append({**row, **files, "split": where})
+    home.mkdir(parents=True, exist_ok=True)
+    names = sorted({name for row in rows for name in row["labels"].split(";") if name})
+    # With the class told, no mask is read to find out how many there are.
+    (home / "classes.json").write_text(json.dumps({"1": names[0]}))
+    path = home / "manifest.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+    return path
+
+
+def prepared(
+    cases: Sequence[Case], dataset: Dataset, recipe: Recipe
+) -> list[LabelledExample]:
+    """Slices as a recipe's network sees them, with their labels."""
+    work = prepare_labelled(cases, dataset, recipe.preparation, recipe.labels)
+    return run(work)
+
+
+def showing(examples: Sequence[LabelledExample], state: int) -> list[LabelledExample]:
+    """Slices, each a case of its own, of which this is known."""
+    return [one for one in examples if int(one.states[0, 0]) == state]
+
+
+def images_of(examples: Sequence[LabelledExample]) -> torch.Tensor:
+    """Images (N, C, Y, X)."""
+    return torch.stack([one.image[:, 0] for one in examples])
+
+
+def masks_of_cases(
+    cases: Sequence[Case], examples: Sequence[LabelledExample]
+) -> NDArray[np.bool_]:
+    """References (N, Y, X) of slices that are said to have the structure."""
+    having = {one.case for one in showing(examples, PRESENT)}
+    files = [case.mask for case in cases if case.case in having]
+    return np.stack([read_mask(path)[0] > 0 for path in files if path is not None])
+
+
+def at_size(maps: Floats, masks: NDArray[np.bool_]) -> Floats:
+    """Maps on the grid of the files."""
+    full = functional.interpolate(
+        torch.from_numpy(maps.astype(np.float32))[:, None],
+        masks.shape[1:],
+        mode="bilinear",
+        align_corners=False,
+    )
+    found: Floats = full[:, 0].numpy()
+    return found
+
+
+def pooled(folds: Sequence[Mapping[str, Any]], rules: Sequence[str]) -> Iterator[str]:
+    """Cells of a table: folds, slices, and the mean Dice by each rule."""
+    rows = [row for one in folds for row in one["slices"]]
+    groups = [row["group"] for row in rows]
+    yield f"{len(folds)}"
+    yield f"{len(rows)}"
+    for rule in rules:
+        values = [row[rule] for row in rows if rule in row]
+        if len(values) < len(rows):
+            yield ""
+            continue
+        ends = bootstrap_interval(values, groups)
+        told = f" ({ends[0]:.3f}-{ends[1]:.3f})" if ends else ""
+        yield f"{np.mean(values):.3f}{told}"
