@@ -65,9 +65,9 @@ def test_the_least_doubted_share_is_taken():
     assert taken_cases({"z": 0.2, "y": 0.2}, 0.5) == ("y",)
 
 
-def test_a_share_of_ten_is_what_it_says():
-    doubts = {f"{i}": 0.1 + i / 100 for i in range(10)}
-    assert len(taken_cases(doubts, 0.7)) == 7  # 0.7 * 10 is a little above 7
+def test_a_share_is_not_rounded_up_by_its_own_rounding():
+    doubts = {f"{i}": 0.1 + i / 1000 for i in range(100)}
+    assert len(taken_cases(doubts, 0.07)) == 7  # 0.07 * 100 is a little above 7
 
 
 def test_a_threshold_takes_the_place_of_the_share():

@@ -322,7 +322,7 @@ def test_a_better_segmenter_is_kept_and_its_card_says_from_what(
 @pytest.mark.slow
 def test_a_segmenter_of_bad_masks_is_refused(study, good_model):
     cohort(study, good_model, inverted)
-    done = run(iter_self_train(job_of(study, "good", 60)))
+    done = run(iter_self_train(job_of(study, "good", 20)))
     assert done.outcome == "refused"
     assert "worse than the tolerance of 0.01 Dice" in done.verdict["sentence"]
     assert "student" not in {one.card.id for one in list_models()}

@@ -97,7 +97,7 @@ def taken_cases(
         return tuple(name for doubt, name in order if doubt <= worst)
     sure = [name for doubt, name in order if doubt <= SURE]
     rest = [name for doubt, name in order if doubt > SURE]
-    # A product such as 0.7 * 10 is a little above 7, and is meant to be 7.
+    # A product such as 0.07 * 100 is a little above 7, and is meant to be 7.
     most = math.ceil(keep * len(rest) - 1e-9)
     return (*sure, *rest[:most])
 
