@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 _SURE = 0.05
 _STAGES = {
     "start": "starting",
-    "gather": "gathering what was reviewed",
+    "weigh": "weighing weak masks",
+    "gather": "gathering masks",
     "parent, held out": "the model as it is, on held-out cases",
     "child, held out": "the model as it becomes, on held-out cases",
     "prepare": "preparing images",

@@ -13,6 +13,7 @@ from napari_diffseg.presenters.ports import Background, Catalogue, Later
 from napari_diffseg.presenters.project_cases import ProjectCases
 from napari_diffseg.presenters.saving import SavePresenter
 from napari_diffseg.presenters.saving_first import save_open
+from napari_diffseg.presenters.self_training import SelfTrainPresenter
 from napari_diffseg.presenters.train_doors import Doors
 from napari_diffseg.presenters.training import TrainPresenter
 from napari_diffseg.presenters.versions import VersionsPresenter
@@ -61,13 +62,16 @@ class LearningDesk:
         self.versions = VersionsPresenter(
             session, views.train, catalogue, model.choose, views.notices, background
         )
-        self.train = TrainPresenter(
-            session, views.train, works, later, views.notices,
-            Doors(
-                save=lambda then: save_open(cases, saving, then),
-                kept=model.choose, ended=self._ended,
-            ),
+        doors = Doors(
+            save=lambda then: save_open(cases, saving, then),
+            kept=model.choose, ended=self._ended,
         )  # fmt: skip
+        self.train = TrainPresenter(
+            session, views.train, works, later, views.notices, doors
+        )
+        self.weak = SelfTrainPresenter(
+            session, views.train, works, later, self.train, doors.save
+        )
         self.calibration = CalibrationPresenter(
             session, views.calibration, catalogue, works, background, later,
             views.notices, model.choose,
@@ -76,6 +80,7 @@ class LearningDesk:
     def stop(self) -> None:
         """Nothing learns any more: the window goes."""
         self.train.stop()
+        self.weak.stop()
         self.calibration.stop()
 
     def _table_of(self, name: str) -> LabelTable:
@@ -83,3 +88,4 @@ class LearningDesk:
 
     def _ended(self, done: Finetuned) -> None:
         self.compare.take(done)
+        self.weak.look()

@@ -1,4 +1,4 @@
-"""What a fine-tuning in the window needs of all that is around it."""
+"""What a training in the window needs of all that is around it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,37 @@ from diffseg.progress import Work
 from napari_diffseg.presenters.train_outlook import Prospect, iter_prospect
 
 if TYPE_CHECKING:
-    from diffseg_training.finetuning.job import Finetuned, FinetuneJob
+    from diffseg_training.finetuning.job import Finetuned, FinetuneJob, RunJob
 
 
-def begin_apart(job: FinetuneJob) -> Work[Any]:
-    """Start a fine-tuning in a process that leaves a core to the window."""
+def begin_apart(job: RunJob) -> Work[Any]:
+    """Start a training in a process that leaves a core to the window."""
+    from diffseg_training.finetuning.job import FinetuneJob
+    from diffseg_training.selftraining.job import SelfTrainJob
+
+    threads = max(1, (os.cpu_count() or 2) - 1)
+    if isinstance(job, SelfTrainJob):
+        from diffseg_training.selftraining.process import iter_self_train_apart
+
+        return iter_self_train_apart(job, threads=threads)
     from diffseg_training.finetuning.process import iter_finetune_apart
 
-    return iter_finetune_apart(job, threads=max(1, (os.cpu_count() or 2) - 1))
+    assert isinstance(job, FinetuneJob)
+    return iter_finetune_apart(job, threads=threads)
+
+
+def resumed(kind: str, project: str, annotator: str, device: str) -> RunJob:
+    """The job that goes on with the run of a kind that was broken off."""
+    from diffseg_training.finetuning.job import FinetuneJob
+    from diffseg_training.selftraining.job import SelfTrainJob
+
+    maker = SelfTrainJob if kind == SelfTrainJob.kind else FinetuneJob
+    return maker(project=project, annotator=annotator, device=device, resume=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """What a fine-tuning needs of the other presenters.
+    """What a training needs of the other presenters.
 
     Parameters
     ----------
@@ -42,5 +60,5 @@ class Doors:
     save: Callable[[Callable[[], Any]], Any]
     kept: Callable[[str], Any]
     ended: Callable[[Finetuned], Any]
-    begin: Callable[[FinetuneJob], Work[Any]] = begin_apart
+    begin: Callable[[RunJob], Work[Any]] = begin_apart
     look: Callable[[FinetuneJob], Work[Prospect]] = iter_prospect

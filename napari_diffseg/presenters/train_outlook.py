@@ -22,35 +22,39 @@ class Prospect:
         Why a run would be refused; "" where it would not.
     resumable : bool
         Whether the latest run was broken off, and can go on.
+    kind : str
+        What that run was begun as; see `diffseg_training.finetuning.job.RunJob`.
     """
 
     cases: tuple[TrainCase, ...] = ()
     refused: str = ""
     resumable: bool = False
+    kind: str = ""
 
 
 def iter_prospect(job: FinetuneJob) -> Work[Prospect]:
     """Look ahead beside the window; reads the project through a door of its own."""
     from diffseg.errors import UserError
     from diffseg.project import store
-    from diffseg_training.finetuning.begun import is_broken_off
     from diffseg_training.finetuning.outlook import outlook
+    from diffseg_training.finetuning.records import is_broken_off, kind_of
 
     yield Progress("look")
     with store.open_project(job.project) as project:
         runs = store.training_runs(project)
         broken = bool(runs) and is_broken_off(project, runs[-1])
+        kind = kind_of(runs[-1]) if broken else ""
         try:
             found = outlook(project, job)
         except UserError as error:
-            return Prospect(refused=str(error), resumable=broken)
+            return Prospect(refused=str(error), resumable=broken, kind=kind)
     sides = ((found.learn, False), (found.hold_out, True))
     cases = tuple(
         TrainCase(one.id, one.name, one.voxels, one.whole, held)
         for lessons, held in sides
         for one in lessons
     )
-    return Prospect(cases, resumable=broken)
+    return Prospect(cases, resumable=broken, kind=kind)
 
 
 def wished(

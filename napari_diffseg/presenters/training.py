@@ -10,7 +10,7 @@ from diffseg.engine.events import Advanced, Failed
 from diffseg.project.entries import ProjectFacts
 from napari_diffseg.presenters.learning import line_of, longer, verdict_of
 from napari_diffseg.presenters.ports import Later
-from napari_diffseg.presenters.train_doors import Doors
+from napari_diffseg.presenters.train_doors import Doors, resumed
 from napari_diffseg.presenters.train_outlook import Prospect, in_words, wished
 from napari_diffseg.session import Session
 from napari_diffseg.views import (
@@ -25,7 +25,7 @@ from napari_diffseg.views import (
 )
 
 if TYPE_CHECKING:
-    from diffseg_training.finetuning.job import Finetuned, FinetuneJob
+    from diffseg_training.finetuning.job import Finetuned, FinetuneJob, RunJob
 
 LOOK_MS = 500
 """Changes rest so long before what would be learnt from is counted anew."""
@@ -70,7 +70,7 @@ class TrainPresenter:
         self._prospect = Prospect()
         self._left_out: set[str] = set()
         self._ticket: Ticket | None = None
-        self._run, self._running = 0, False
+        self._run, self._running, self._what = 0, False, ""
         self._curve = LearningCurve()
         self.settings: tuple[str, ...] = ()
         view.looked.connect(self._on_looked)
@@ -109,12 +109,15 @@ class TrainPresenter:
             tolerance=tolerance,
             overall_tolerance=overall_tolerance,
         )
-        self._doors.save(partial(self._begin, job))
+        self._doors.save(partial(self.begin, job))
 
     def resume(self) -> None:
         """Go on with the run that was broken off."""
-        if not self.running and self._prospect.resumable:
-            self._begin(self._job(resume=True))
+        facts, kind = self._session.project, self._prospect.kind
+        if self.running or not self._prospect.resumable or facts is None:
+            return
+        where, device = str(facts.folder), self._session.device
+        self.begin(resumed(kind, where, facts.annotator, device))
 
     def cancel(self) -> None:
         """Stop; the window is free at once, and what was learnt can go on."""
@@ -183,10 +186,11 @@ class TrainPresenter:
             self._left_out.add(id)
         self._take(self._prospect)
 
-    def _begin(self, job: FinetuneJob) -> None:
+    def begin(self, job: RunJob) -> None:
+        """Carry a training out; one at a time."""
         if self.running:
             return
-        self._run += 1
+        self._run, self._what = self._run + 1, job.title
         self._clear()
         self._view.show_progress("starting", None)
         self._running = True
@@ -209,9 +213,9 @@ class TrainPresenter:
                 self._view.show_curve(curve)
             return
         if isinstance(event, Failed):
-            self._notices.show(f"fine-tuning broke off: {event.message}", "error")
+            self._notices.show(f"{self._what} broke off: {event.message}", "error")
         else:
-            self._notices.show("fine-tuning was cancelled; the model stays as it was")
+            self._notices.show(f"{self._what} was cancelled; models stay as they were")
         self._over(run)
 
     def _finish(self, run: int, done: Finetuned) -> None:

@@ -96,9 +96,11 @@ class VersionsPresenter:
 
 def _line(card: Any) -> str:
     """What a version is, in a few words."""
-    told = getattr(card, "finetuning", None)
+    told, weak = card.finetuning, card.self_training
     if card.version.rpartition("+")[2].startswith("cal"):
         return "calibrated"
+    if not told and weak:
+        return f"learnt from {weak.get('weak_cases', 0)} weak masks"
     if not told:
         return "as it was added"
     count = told.get("cases", 0)

@@ -61,6 +61,7 @@ from napari_diffseg.views.training import (
     TrainView,
     Version,
 )
+from napari_diffseg.views.weak import WeakState
 
 __all__ = [
     "BrushRange",
@@ -115,6 +116,7 @@ __all__ = [
     "TrainVerdict",
     "TrainView",
     "Version",
+    "WeakState",
     "WorkEvent",
     "Works",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from napari_diffseg.views.nouns import Intent
+from napari_diffseg.views.weak import WeakState
 
 Side = Literal["off", "before", "after"]
 """Whose mask of a held-out case is shown over the annotator's."""
@@ -146,6 +147,10 @@ class TrainView(Protocol):
         """
 
     @property
+    def self_train_requested(self) -> Intent:
+        """Str, float or None, float, float: recipe, minutes, tolerances."""
+
+    @property
     def resume_requested(self) -> Intent:
         """No argument: go on with the run that was broken off."""
 
@@ -167,6 +172,9 @@ class TrainView(Protocol):
 
     def show_state(self, state: TrainState) -> None:
         """Show what would be learnt from, and what can be done."""
+
+    def show_weak(self, state: WeakState) -> None:
+        """Show what weak masks could teach."""
 
     def show_progress(self, message: str, fraction: float | None) -> None:
         """Show how far it is; `fraction` in [0, 1], None while unknown."""

@@ -13,8 +13,10 @@ from napari_diffseg.views import (
     TrainState,
     TrainVerdict,
     Version,
+    WeakState,
 )
 from napari_diffseg.widgets.curve_plot import CurvePlot
+from napari_diffseg.widgets.dice_field import dice_field
 from napari_diffseg.widgets.panel import Panel
 from napari_diffseg.widgets.parts import (
     UNIT,
@@ -35,6 +37,10 @@ from napari_diffseg.widgets.train_tables import CaseTicks, ClassTable, VersionTr
 
 _RUN = "Learn from the ticked cases; a worse model is refused by the held-out ones"
 _CANCEL = "Stop learning; the model stays as it was"
+_SELF_TRAIN = (
+    "Train a segmenter from these weak masks and all corrections; one that is worse "
+    "than the weak model is refused by the held-out cases"
+)
 _RESUME = "Go on with the run that was broken off"
 _BACK = "Let the model be the version that this one came from; nothing is removed"
 _USE = "Let the model be the version that is marked"
@@ -46,6 +52,7 @@ _SIDES: tuple[Choice, ...] = (
     ("after", "After", "Draw the model's mask as it became as lines over yours"),
 )
 _NO_PROJECT = "open a project first"
+_NO_RECIPE = "No recipe fits the weak model"
 _SCALE = 1000
 
 
@@ -55,6 +62,7 @@ class TrainPanel(Panel):
     looked = Signal(bool)
     case_ticked = Signal(str, bool)
     run_requested = Signal(object, float)
+    self_train_requested = Signal(str, object, float)
     resume_requested = Signal()
     cancel_requested = Signal()
     compare_requested = Signal(str, str)
@@ -65,11 +73,20 @@ class TrainPanel(Panel):
         super().__init__("train", "Train", "The model learns from what was corrected")
         self._running = False
         self._versions: tuple[Version, ...] = ()
+        self._weak = WeakState(why_not=_NO_PROJECT)
         self._build_start()
+        self._build_weak()
         self._build_busy()
         self._build_verdict()
         self._build_versions()
-        self.add(self._start, self._busy, self._plot, self._ended, self._tree_box)
+        self.add(
+            self._start,
+            self._weak_box,
+            self._busy,
+            self._plot,
+            self._ended,
+            self._tree_box,
+        )
         self._wire()
         self.show_state(TrainState(why_not=_NO_PROJECT))
         self.show_progress("", None)
@@ -89,8 +106,10 @@ class TrainPanel(Panel):
         self._minutes.setDecimals(1)
         self._minutes.setSuffix(" min")
         self._minutes.setSpecialValueText("by recipe")
-        self._tolerance = self._dice("tolerance", "a structure", 0.01)
-        self._overall = self._dice("overall_tolerance", "the mean of all", 0.0)
+        self._tolerance = dice_field(self.handle("tolerance"), "a structure", 0.01)
+        self._overall = dice_field(
+            self.handle("overall_tolerance"), "the mean of all", 0.0
+        )
         self._run = button(self.handle("run"), "Fine-tune", _RUN)
         self._run.setProperty("big", True)
         self._resume = button(self.handle("resume"), "Go on", _RESUME)
@@ -108,16 +127,23 @@ class TrainPanel(Panel):
             self._why,
         )
 
-    def _dice(self, name: str, of: str, value: float) -> QDoubleSpinBox:
-        """Make a field for the Dice that may be lost on held-out cases."""
-        tip = f"Dice that {of} may lose on held-out cases; more, and the new version "
-        made = named(QDoubleSpinBox(), self.handle(name), tip + "is refused")
-        made.setRange(0, 0.5)
-        made.setDecimals(3)
-        made.setSuffix(" Dice")
-        made.setSingleStep(0.005)
-        made.setValue(value)
-        return made
+    def _build_weak(self) -> None:
+        self._recipe = narrow(
+            named(QComboBox(), self.handle("recipe"), "Which segmenter is trained")
+        )
+        self._self_train = button(
+            self.handle("self_train"), "Train from weak masks", _SELF_TRAIN
+        )
+        self._self_train.setSizePolicy(
+            QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed
+        )
+        self._weak_line = Line("", handle=self.handle("weak"))
+        self._weak_box = box(
+            "",
+            row(key("Segmenter"), self._recipe),
+            row(self._self_train),
+            self._weak_line,
+        )
 
     def _build_busy(self) -> None:
         self._bar = named(QProgressBar(), self.handle("progress"), "How far it is")
@@ -164,6 +190,14 @@ class TrainPanel(Panel):
                 self._overall.value(),
             )
         )
+        self._self_train.clicked.connect(
+            lambda: self.self_train_requested.emit(
+                self._recipe.currentText(),
+                self._minutes.value() or None,
+                self._tolerance.value(),
+                self._overall.value(),
+            )
+        )
         self._resume.clicked.connect(lambda: self.resume_requested.emit())
         self._cancel.clicked.connect(lambda: self.cancel_requested.emit())
         self._side.chosen.connect(self._compare)
@@ -185,6 +219,7 @@ class TrainPanel(Panel):
 
     def show_state(self, state: TrainState) -> None:
         """Show what would be learnt from, and what can be done."""
+        self._running = state.running
         self._cases.show_cases(state.cases, usable=not state.running)
         self._summary.say(state.line)
         can = not state.why_not and not state.running
@@ -198,6 +233,22 @@ class TrainPanel(Panel):
         self._busy.setVisible(state.running)
         word = "learning" if state.running else ""
         self.say_aside(word or "fine-tune on corrections")
+        self.show_weak(self._weak)
+
+    def show_weak(self, state: WeakState) -> None:
+        """Show what weak masks could teach; nothing starts while something learns."""
+        chosen = self._recipe.currentText()
+        if state.recipes != self._weak.recipes or not self._recipe.count():
+            entries = [(name, name) for name in state.recipes]
+            first = next(iter(state.recipes), None)
+            kept = chosen if chosen in state.recipes else first
+            fill_combo(self._recipe, entries, kept)
+        self._weak = state
+        can = not state.why_not and bool(state.recipes) and not self._running
+        why = "It is learning" if self._running else state.why_not or _NO_RECIPE
+        enable(self._self_train, can, _SELF_TRAIN, why)
+        self._recipe.setEnabled(can)
+        self._weak_line.say("" if self._running else state.line or state.why_not)
 
     def show_progress(self, message: str, fraction: float | None) -> None:
         """Show how far it is; `fraction` in [0, 1], None while unknown."""

@@ -136,6 +136,8 @@ MUST = [
     "train.cancel",
     "train.rollback",
     "train.cases",
+    "train.recipe",
+    "train.self_train",
     "train.tolerance",
     "train.overall_tolerance",
     "train.minutes",

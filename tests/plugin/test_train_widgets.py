@@ -28,6 +28,7 @@ from napari_diffseg.views import (
     TrainState,
     TrainVerdict,
     Version,
+    WeakState,
 )
 from napari_diffseg.widgets.calibration_form import CalibrationForm
 from napari_diffseg.widgets.reading_form import ReadingForm
@@ -118,7 +119,28 @@ def test_the_button_starts_with_what_is_set(qtbot: Any, panel: TrainPanel) -> No
     panel._minutes.setValue(2.5)
     panel._tolerance.setValue(0.02)
     press(qtbot, panel, "diffseg.train.run")
-    assert told == [(None, 0.01), (2.5, 0.02)]
+    assert told == [(None, 0.01, 0.0), (2.5, 0.02, 0.0)]
+
+
+def test_weak_masks_train_what_is_chosen(qtbot: Any, panel: TrainPanel) -> None:
+    told: list[Any] = []
+    panel.self_train_requested.connect(lambda *values: told.append(values))
+    panel.show_weak(WeakState(why_not="the chosen model learnt from masks"))
+    press(qtbot, panel, "diffseg.train.self_train")
+    assert not told
+    assert panel._self_train.toolTip() == "the chosen model learnt from masks"
+    panel.show_weak(WeakState(("lgg-segdiff", "lgg-unet"), "4 weak masks"))
+    assert panel._weak_line.text() == "4 weak masks"
+    press(qtbot, panel, "diffseg.train.self_train")
+    panel._recipe.setCurrentIndex(1)
+    panel._minutes.setValue(2.5)
+    panel.show_weak(WeakState(("lgg-segdiff", "lgg-unet"), "5 weak masks"))
+    press(qtbot, panel, "diffseg.train.self_train")
+    assert told == [("lgg-segdiff", None, 0.01, 0.0), ("lgg-unet", 2.5, 0.01, 0.0)]
+    panel.show_state(TrainState(cases=CASES, running=True))
+    assert not panel._self_train.isEnabled()
+    panel.show_state(TrainState(cases=CASES))
+    assert panel._self_train.isEnabled()
 
 
 def test_while_it_learns_it_can_be_cancelled(qtbot: Any, panel: TrainPanel) -> None:

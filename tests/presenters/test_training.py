@@ -222,7 +222,7 @@ def test_cancelling_frees_the_panel_at_once(window: Any) -> None:
 
 
 def test_a_run_that_was_broken_off_goes_on(window: Any, monkeypatch: Any) -> None:
-    open_panel(window, Prospect(refused="no", resumable=True))
+    open_panel(window, Prospect(refused="no", resumable=True, kind="finetune"))
     window.views.train.resume_requested.emit()
     assert state_of(window).running
     assert job_begun(window, monkeypatch).resume

@@ -15,9 +15,13 @@ LIGHT = {
     "diffseg_training.finetuning.begun",
     "diffseg_training.finetuning.outlook",
     "diffseg_training.finetuning.process",
+    "diffseg_training.finetuning.records",
     "diffseg_training.calibrating.job",
     "diffseg_training.calibrating.process",
     "diffseg_training.calibrating.reviewed",
+    "diffseg_training.selftraining.job",
+    "diffseg_training.selftraining.outlook",
+    "diffseg_training.selftraining.process",
     "diffseg_training.learning",
 }
 BLOCKED = """

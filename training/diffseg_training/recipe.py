@@ -26,6 +26,7 @@ from diffseg_training.recipe_parts import (
     Optimiser,
     Part,
     Patches,
+    SelfTraining,
 )
 from diffseg_training.recipe_reading import (
     recipe_content,
@@ -86,6 +87,9 @@ class Recipe(Part):
     lora: Lora | None = None
     finetuning: Finetuning | None = Field(
         None, description="Of `diffseg project finetune` alone"
+    )
+    self_training: SelfTraining | None = Field(
+        None, description="Of `diffseg project self-train` alone"
     )
     trackers: tuple[str, ...] = ("tensorboard",)
     seed: int = 0

@@ -205,6 +205,52 @@ class Finetuning(Part):
     )
 
 
+class SelfTraining(Part):
+    """Which weak masks teach a segmenter, and by what the gate judges it."""
+
+    by: Literal["uncertainty", "expected_dice"] = Field(
+        "uncertainty",
+        title="What a case is doubted by",
+        description="uncertainty: its mean over what is proposed; expected_dice: 1 "
+        "less the Dice that the ensemble expects of itself",
+    )
+    keep: float = Field(
+        0.7, gt=0, le=1, title="Share of the cases to take, the least doubted"
+    )
+    worst: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        title="Doubt above which a case is left out",
+        description="Takes the place of the share",
+    )
+    limit: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        title="Uncertainty above which a voxel carries no loss",
+        description="1: every voxel counts. With two classes, 0.5 is where the "
+        "likelier one has a probability of 0.89",
+    )
+    tolerance: float = Field(
+        0.01,
+        ge=0,
+        lt=1,
+        title="Dice that a class may lose on held-out cases",
+        description="Against the weak model; the gate refuses what loses more",
+    )
+    overall_tolerance: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        title="Dice that the mean of all classes may lose on held-out cases",
+        description="Against the weak model; the gate refuses what loses more",
+    )
+    held_out: float = Field(
+        0.25, gt=0, lt=1, title="Share of the reviewed patients that are held out"
+    )
+
+
 class Lora(Part):
     """Low-rank updates of chosen layers, all else frozen (Hu et al. 2022)."""
 

@@ -118,7 +118,8 @@ def _draws(recipe: Recipe, examples: Sequence[Shown]) -> AnyDraws:
 
 
 def _check_reviewed(recipe: Recipe, examples: Sequence[Shown]) -> None:
-    if recipe.finetuning is None or recipe.objective.takes_unreviewed:
+    of_project = recipe.finetuning is not None or recipe.self_training is not None
+    if not of_project or recipe.objective.takes_unreviewed:
         return
     partial = next((one.case for one in examples if one.partial), None)
     if partial is not None:

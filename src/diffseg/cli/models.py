@@ -169,6 +169,17 @@ def _finetuning(card: ModelCard) -> str:
     return f"{told.get('cases', '?')} cases; {verdict.get('sentence', '')}".strip("; ")
 
 
+def _self_training(card: ModelCard) -> str:
+    """Whose weak masks a model learnt from, and what the gate said."""
+    told = card.self_training
+    if not told:
+        return "none"
+    name = str(told.get("weak_model", "?")).partition("#")[0]
+    verdict = dict(told.get("verdict") or {})
+    said = f"{told.get('weak_cases', '?')} of {name}; {verdict.get('sentence', '')}"
+    return said.strip("; ")
+
+
 def _card(folder: ModelFolder) -> RenderableType:
     from rich.table import Table
 
@@ -186,6 +197,7 @@ def _card(folder: ModelFolder) -> RenderableType:
         "calibration": _calibration(card),
         "came from": (card.parent or "no other version").partition("#")[0],
         "corrections": _finetuning(card),
+        "weak masks": _self_training(card),
         "trained on": card.data,
         "recipe": card.recipe or "none",
         "metrics": "\n".join(f"{k}: {v}" for k, v in card.metrics.items()) or "none",

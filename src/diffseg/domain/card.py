@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_valid
 from diffseg.domain.labels import LabelTable
 
 Triple = tuple[float, float, float]
+IMAGE_LEVEL = "image-level labels alone"
+"""What the metrics of a weak model's card say that it was trained on."""
 
 
 class _Frozen(BaseModel):
@@ -241,10 +243,21 @@ class ModelCard(_Frozen):
         description="Project, run, cases and the gate's verdict, of a version that "
         "learnt from corrections",
     )
+    self_training: dict[str, Any] | None = Field(
+        None,
+        description="Project, run, weak model, what was taken of its masks and the "
+        "gate's verdict, of a model that learnt from them",
+    )
     metrics: dict[str, Any] = Field(default_factory=dict)
     intended_use: str
     limits: tuple[str, ...]
     notice: str = "Not a medical device; not intended for clinical use."
+
+    @property
+    def weak(self) -> bool:
+        """Whether it learnt from image-level labels alone, and saw no mask."""
+        by_labels = self.metrics.get("trained_on") == IMAGE_LEVEL
+        return by_labels or "slice_labels" in self.capabilities
 
     @field_serializer("capabilities")
     def _in_order(self, capabilities: frozenset[str]) -> list[str]:

@@ -81,8 +81,8 @@ def finetune(
         project=str(folder),
         model=model or "",
         annotator=who(annotator),
-        cases=_names(cases),
-        hold_out=_names(hold_out),
+        cases=names_of(cases),
+        hold_out=names_of(hold_out),
         replay=replay,
         recipe=recipe,
         minutes=minutes,
@@ -100,7 +100,8 @@ def finetune(
     emit(done.as_json(), json, lambda: _text(done))
 
 
-def _names(text: str | None) -> tuple[str, ...]:
+def names_of(text: str | None) -> tuple[str, ...]:
+    """Names that are joined by commas."""
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 

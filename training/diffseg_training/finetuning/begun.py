@@ -1,58 +1,68 @@
-"""A fine-tuning's beginning: its place in the project, its cases, its recipe."""
+"""A run's beginning: its place in the project, its cases, its recipe."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from filelock import FileLock, Timeout
-
+from diffseg.domain import ModelCard
 from diffseg.errors import UserError
 from diffseg.models import ModelFolder, find_model, list_models, parent_of, verify_model
 from diffseg.progress import Work
 from diffseg.project import store
-from diffseg.project.store.stray_runs import FOLDER
 from diffseg_training.finetuning.gathering import candidates
 from diffseg_training.finetuning.holding_out import choose
-from diffseg_training.finetuning.job import FinetuneJob
+from diffseg_training.finetuning.job import FinetuneJob, RunJob
 from diffseg_training.finetuning.materials import (
-    LIST,
     Materials,
     read_materials,
     write_materials,
 )
 from diffseg_training.finetuning.recipe import read_run_recipe, write_recipe
+from diffseg_training.finetuning.records import (
+    broken_off,
+    is_broken_off,
+    note_the_dead,
+    run_folder,
+    settings_of,
+    swept,
+)
 from diffseg_training.recipe import Recipe
 
-_OPEN = ("running", "cancelled", "failed")
+AnyJob = TypeVar("AnyJob", bound=RunJob)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Begun:
+class Begun(Generic[AnyJob]):
     """A run that is noted in the project and has all that it needs.
 
     Parameters
     ----------
-    job : FinetuneJob
+    job : RunJob
         As the run began with it; who resumes it may have named a device.
     project_id, id : str
         Of the project and of the run.
     folder : Path
         Of the run.
+    parent : ModelFolder
+        That the new model is judged against.
+    card : ModelCard
+        By which the network is asked while it learns.
     """
 
-    job: FinetuneJob
+    job: AnyJob
     project_id: str
     id: str
     folder: Path
     parent: ModelFolder
+    card: ModelCard
     recipe: Recipe
     materials: Materials
 
 
-def begin(job: FinetuneJob) -> Work[Begun]:
+def begin(job: FinetuneJob) -> Work[Begun[FinetuneJob]]:
     """Begin a run, or take up the one that was broken off.
 
     Raises
@@ -66,16 +76,11 @@ def begin(job: FinetuneJob) -> Work[Begun]:
         return (yield from _begun(project, job))
 
 
-def run_folder(project: store.Project, id: str) -> Path:
-    """Folder of a run within its project."""
-    return project.folder / FOLDER / id
-
-
-def _begun(project: store.Project, job: FinetuneJob) -> Work[Begun]:
+def _begun(project: store.Project, job: FinetuneJob) -> Work[Begun[FinetuneJob]]:
     parent = parent_named(job.model)
-    _note_the_dead(project)
+    note_the_dead(project)
     known = candidates(project, job.patient)
-    earlier = [one for one in store.training_runs(project) if one.settings.get("job")]
+    earlier = earlier_runs(project)
     card = parent.card
     run_id = store.new_run_id()
     folder = run_folder(project, run_id)
@@ -93,49 +98,66 @@ def _begun(project: store.Project, job: FinetuneJob) -> Work[Begun]:
         materials = yield from write_materials(
             project, learners, judges, card.labels, folder
         )
-        ids = materials.ids
-        learnt, held = (
-            [ids[one.case] for one in materials.dataset.split(name)]
-            for name in ("train", "val")
-        )
-        settings = {
-            "seed": job.seed,
-            "job": job.as_json(),
-            "held_out": held,
-            "host": _host(project),
-        }
-        store.begin_run(
-            project,
-            model=(card.id, card.version, card.sha256),
-            settings=settings,
-            cases=learnt,
-            annotator=job.annotator,
-            id=run_id,
-        )
+        note_begun(project, job, card, run_id, materials)
     except BaseException:
-        _swept(folder)
+        swept(folder)
         raise
-    return Begun(job, project.manifest.id, run_id, folder, parent, recipe, materials)
+    home = project.manifest.id
+    return Begun(job, home, run_id, folder, parent, card, recipe, materials)
 
 
-def _taken_up(project: store.Project, job: FinetuneJob) -> Begun:
-    runs = [one for one in store.training_runs(project) if one.settings.get("job")]
-    found = next(
-        (
-            one
-            for one in reversed(runs)
-            if one.state in _OPEN and run_folder(project, one.id).is_dir()
-        ),
-        None,
+def _taken_up(project: store.Project, job: FinetuneJob) -> Begun[FinetuneJob]:
+    found, mine, parent = begun_before(project, job)
+    folder, card = run_folder(project, found.id), parent.card
+    recipe = read_run_recipe(folder, mine)
+    materials = read_materials(folder, card.labels)
+    store.resume_run(project, found.id, annotator=job.annotator)
+    home = project.manifest.id
+    return Begun(mine, home, found.id, folder, parent, card, recipe, materials)
+
+
+def note_begun(
+    project: store.Project,
+    job: RunJob,
+    card: ModelCard,
+    id: str,
+    materials: Materials,
+    *,
+    judged: bool = True,
+) -> None:
+    """Note in the project that a run begins, and with which cases.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Of the model that it is judged against.
+    judged : bool
+        Whether split ``val`` judges; else weights are chosen on it, and no more.
+    """
+    learnt, held = materials.sides()
+    store.begin_run(
+        project,
+        model=(card.id, card.version, card.sha256),
+        settings=settings_of(project, job, held_out=list(held) if judged else []),
+        cases=learnt,
+        annotator=job.annotator,
+        id=id,
     )
-    if found is None:
-        raise UserError(
-            f"no fine-tuning of {project.folder} was broken off: leave out --resume"
-        )
-    folder = run_folder(project, found.id)
-    _require_dead(project, found)
-    first = FinetuneJob.from_json(found.settings["job"])
-    mine = FinetuneJob.from_json(
+
+
+def begun_before(
+    project: store.Project, job: AnyJob
+) -> tuple[store.TrainingRun, AnyJob, ModelFolder]:
+    """A run that was broken off, its job in today's place, and its parent.
+
+    Raises
+    ------
+    UserError
+        There is none, it is under way, or its parent is not the one it began with.
+    """
+    found = broken_off(project, job)
+    first = type(job).from_json(found.settings["job"])
+    mine = type(job).from_json(
         {**first.as_json(), "project": job.project, "device": job.device}
     )
     id, version, sha256 = found.model
@@ -145,18 +167,12 @@ def _taken_up(project: store.Project, job: FinetuneJob) -> Begun:
             f"model {parent.name} is not the one that the run began with (its checksum "
             "differs): begin anew, without --resume"
         )
-    recipe = read_run_recipe(folder, mine)
-    materials = read_materials(folder, parent.card.labels)
-    store.resume_run(project, found.id, annotator=job.annotator)
-    return Begun(mine, project.manifest.id, found.id, folder, parent, recipe, materials)
+    return found, mine, parent
 
 
-def is_broken_off(project: store.Project, one: store.TrainingRun) -> bool:
-    """Whether a run was cancelled, failed or killed here, and can go on."""
-    folder = run_folder(project, one.id)
-    if one.state not in _OPEN or not (folder / LIST).is_file():
-        return False
-    return one.state != "running" or _is_dead(project, one)
+def earlier_runs(project: store.Project) -> list[store.TrainingRun]:
+    """Runs that were begun by a job, the first first."""
+    return [one for one in store.training_runs(project) if one.settings.get("job")]
 
 
 def parent_named(name: str) -> ModelFolder:
@@ -211,44 +227,16 @@ def held_out_before(runs: Iterable[store.TrainingRun]) -> frozenset[str]:
     return frozenset(id for one in runs for id in one.settings.get("held_out", ()))
 
 
-def _require_dead(project: store.Project, one: store.TrainingRun) -> None:
-    folder = run_folder(project, one.id)
-    elsewhere = one.state == "running" and one.settings.get("host") != _host(project)
-    if elsewhere or _is_alive(folder):
-        where = " on another machine" if elsewhere else ""
-        raise UserError(
-            f"the fine-tuning in {folder} is still under way{where}: wait for it, or "
-            "end it"
-        )
-
-
-def _host(project: store.Project) -> str:
-    """The machine, not by its name: locks tell nothing of other machines."""
-    return project.journal_folder.name
-
-
-def _note_the_dead(project: store.Project) -> None:
-    """Say of runs whose process was killed that they failed; they can be resumed."""
-    for one in store.training_runs(project):
-        if run_folder(project, one.id).is_dir() and _is_dead(project, one):
-            store.end_run(project, one.id, "failed", {"why": "its process ended"})
-
-
-def _is_dead(project: store.Project, one: store.TrainingRun) -> bool:
-    """Whether a run that is noted as running was killed, on this machine."""
-    mine = one.state == "running" and one.settings.get("host") == _host(project)
-    return mine and not _is_alive(run_folder(project, one.id))
-
-
-def _is_alive(folder: Path) -> bool:
-    try:
-        with FileLock(str(folder / ".lock")).acquire(timeout=0):
-            return False
-    except Timeout:
-        return True
-
-
-def _swept(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
+__all__ = [
+    "AnyJob",
+    "Begun",
+    "begin",
+    "begun_before",
+    "earlier_runs",
+    "held_out_before",
+    "is_broken_off",
+    "learnt_by",
+    "note_begun",
+    "parent_named",
+    "run_folder",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,32 @@ class Candidate:
     whole: bool
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Taught:
+    """What a case teaches, on its own grid.
+
+    Parameters
+    ----------
+    mask : (Z, Y, X) uint8 ndarray
+        In the model's values.
+    counts : (Z, Y, X) bool ndarray or None
+        Voxels that are learnt from; None where all are.
+    weak : int
+        Of them, voxels of a weak mask: nobody reviewed them.
+    """
+
+    mask: NDArray[np.uint8]
+    counts: NDArray[np.bool_] | None
+    weak: int = 0
+
+    @property
+    def voxels(self) -> int:
+        """Voxels that are learnt from."""
+        if self.counts is None:
+            return int(self.mask.size)
+        return int(np.count_nonzero(self.counts))
+
+
 def candidates(project: store.Project, patient: str) -> tuple[Candidate, ...]:
     """Every case that has something to teach, in order of name; flagged ones have not.
 
@@ -51,8 +77,7 @@ def candidates(project: store.Project, patient: str) -> tuple[Candidate, ...]:
     UserError
         It is no regular expression with a group.
     """
-    pattern = _pattern(patient)
-    found = []
+    group, found = patients(patient), []
     for line in store.list_cases(project, limit=None).lines:
         whole = line.state is store.State.DONE
         if line.state is store.State.FLAGGED or not (whole or line.versions):
@@ -63,9 +88,7 @@ def candidates(project: store.Project, patient: str) -> tuple[Candidate, ...]:
         if newest is None and whole:  # a proposal counts once it was accepted
             proposal = next(reversed(store.proposals_of(project, case.id)), None)
         if newest is not None or proposal is not None:
-            found.append(
-                Candidate(case, newest, proposal, _group(case, pattern), whole)
-            )
+            found.append(Candidate(case, newest, proposal, group(case), whole))
     return tuple(found)
 
 
@@ -129,11 +152,28 @@ def lesson(
             f"the model finds {lacking[0]!r}, which case {one.case.name!r} could not "
             "be given: take it into the project's labels, and review the case again"
         )
-    lookup, strange = _lookup(table, labels)
+    lookup, strange = lookup_of(table, labels)
     if strange[mask].any():
         known = ~strange[mask]
         reviewed = known if reviewed is None else reviewed & known
     return lookup[mask], reviewed
+
+
+def taught(project: store.Project, one: Candidate, labels: LabelTable) -> Taught:
+    """What a person reviewed of a case; see `lesson`."""
+    return Taught(*lesson(project, one, labels))
+
+
+def patients(patient: str) -> Callable[[store.Case], str]:
+    """What is alike for cases of one patient, as a function of a case.
+
+    Raises
+    ------
+    UserError
+        `patient` is no regular expression with a group.
+    """
+    pattern = _pattern(patient)
+    return lambda case: _group(case, pattern)
 
 
 def _pattern(patient: str) -> re.Pattern[str]:
@@ -154,10 +194,17 @@ def _group(case: store.Case, pattern: re.Pattern[str]) -> str:
     return f"name:{found[1]}" if found and found[1] else f"file:{case.sha256}"
 
 
-def _lookup(
+def lookup_of(
     table: LabelTable, labels: LabelTable
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """A table's values -> the model's; and which of them the model does not know."""
+    """A table's values to a model's, by name.
+
+    Returns
+    -------
+    lookup : (256,) uint8 ndarray
+    strange : (256,) bool ndarray
+        Values that the model does not know.
+    """
     lookup, strange = np.zeros(256, np.uint8), np.ones(256, np.bool_)
     strange[0] = False
     for label in table.each():

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from diffseg.errors import UserError
 from diffseg.project import store
 from diffseg_training.finetuning.gathering import Candidate, named
-from diffseg_training.finetuning.job import FinetuneJob
+from diffseg_training.finetuning.job import RunJob
 
 
 def choose(
     project: store.Project,
-    job: FinetuneJob,
+    job: RunJob,
     known: Sequence[Candidate],
     *,
     share: float,
@@ -131,6 +131,11 @@ def drawn_groups(
             "to its end, or name one that the model has not learnt from (--hold-out)"
         )
     return frozenset(able[: min(most, max(1, math.ceil(share * len(whole))))])
+
+
+def in_draw(groups: Iterable[str], seed: int) -> tuple[str, ...]:
+    """Patients in an order that a seed draws; who comes later moves no other."""
+    return tuple(sorted(groups, key=lambda group: _key(seed, group)))
 
 
 def _key(seed: int, group: str) -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from diffseg.errors import UserError
 
@@ -15,27 +15,26 @@ RECIPE = "base/finetune"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinetuneJob:
-    """Fine-tune a model on the corrections of a project.
+class RunJob:
+    """What every training on a project is asked: its cases, its length, its gate.
 
     Parameters
     ----------
     project : str
         The project's folder.
     model : str
-        ``id`` or ``id@version``: the parent. A folder elsewhere has no versions.
+        ``id`` or ``id@version``: the model that the new one is judged against. A
+        folder elsewhere has no versions.
     annotator : str
         Who asks for it, for the audit log.
     cases : tuple of str
-        Names or ids to learn from; empty: all that were corrected or accepted.
+        Names or ids to learn from; empty: all that there are.
     hold_out : tuple of str
         Names or ids to judge by; empty: chosen by the seed.
-    replay : str, optional
-        A data set whose split ``train`` is learnt from, too.
     recipe : str, optional
-        Of the parent, where its card names none that ships.
+        A name that ships, or a YAML file.
     minutes : float, optional
-        Of training, in place of the recipe's steps.
+        Of training, in place of the recipe's length.
     tolerance : float, optional
         Dice that a class may lose; the recipe's without it.
     overall_tolerance : float, optional
@@ -53,12 +52,16 @@ class FinetuneJob:
         device is that run's.
     """
 
+    kind: ClassVar[str] = ""
+    """What the run is called in the project's table of runs."""
+    title: ClassVar[str] = "training"
+    """What the run is called in a sentence."""
+
     project: str
     model: str = ""
     annotator: str
     cases: tuple[str, ...] = ()
     hold_out: tuple[str, ...] = ()
-    replay: str | None = None
     recipe: str | None = None
     minutes: float | None = None
     tolerance: float | None = None
@@ -102,6 +105,25 @@ class FinetuneJob:
                 "it once"
             )
         return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneJob(RunJob):
+    """Fine-tune a model on the corrections of a project.
+
+    Without cases, all that were corrected or accepted are learnt from; the recipe is
+    the parent's, where its card names none that ships.
+
+    Parameters
+    ----------
+    replay : str, optional
+        A data set whose split ``train`` is learnt from, too.
+    """
+
+    kind: ClassVar[str] = "finetune"
+    title: ClassVar[str] = "fine-tuning"
+
+    replay: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -61,17 +61,27 @@ def save_child(
     return save_model(folder / MODEL, child, dict(result.network.state_dict()))
 
 
-def with_verdict(child: ModelFolder, verdict: Verdict) -> ModelFolder:
-    """Write the gate's verdict onto the child's card."""
-    told = {**(child.card.finetuning or {}), "verdict": verdict.as_json()}
-    card = child.card.model_copy(update={"finetuning": told})
+def with_verdict(
+    child: ModelFolder, verdict: Verdict, field: str = "finetuning"
+) -> ModelFolder:
+    """Write the gate's verdict onto the child's card, into what `field` tells."""
+    told = {**(getattr(child.card, field) or {}), "verdict": verdict.as_json()}
+    card = child.card.model_copy(update={field: told})
     text = card.model_dump_json(indent=2) + "\n"
     atomic_write_bytes(child.path / "card.json", text.encode())
     return read_folder(child.path, child.origin)
 
 
-def keep(child: ModelFolder) -> ModelFolder:
+def keep(
+    child: ModelFolder, later: Callable[[ModelCard], str] | None = None
+) -> ModelFolder:
     """Add the child to the models, and let its id mean it; nothing is overwritten.
+
+    Parameters
+    ----------
+    later : callable
+        Names the version where the child's own was taken meanwhile; `next_version`
+        without it.
 
     Raises
     ------
@@ -79,10 +89,10 @@ def keep(child: ModelFolder) -> ModelFolder:
         The folder of models cannot be written.
     """
     # Another run may have been kept since this one's weights were saved.
-    taken = {one.card.version for one in _versions(child.card)}
+    taken = {one.card.version for one in versions_of(child.card)}
     card = child.card
     if card.version in taken:
-        card = card.model_copy(update={"version": next_version(card)})
+        card = card.model_copy(update={"version": (later or next_version)(card)})
     added = add_version(child, card)
     make_current(added)
     return added
@@ -90,9 +100,10 @@ def keep(child: ModelFolder) -> ModelFolder:
 
 def next_version(card: ModelCard) -> str:
     """Name of the next fine-tuned version of a card's model."""
-    known = [one.card.version for one in _versions(card)]
+    known = [one.card.version for one in versions_of(card)]
     return tuned_version(card.version, known)
 
 
-def _versions(card: ModelCard) -> list[ModelFolder]:
+def versions_of(card: ModelCard) -> list[ModelFolder]:
+    """Every version that there is of a card's model."""
     return [one for one in list_models() if one.card.id == card.id]

@@ -7,8 +7,8 @@ does not change it, and a run that was killed goes on with the very same.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,16 @@ from diffseg.project import store
 from diffseg.project.store.sources import plain_source
 from diffseg.volume import atomic_write_bytes, write_mask
 from diffseg_training.dataset import Case, Dataset
-from diffseg_training.finetuning.gathering import Candidate, lesson
+from diffseg_training.finetuning.gathering import Candidate, Taught, taught
 
 DATA = "data"
 LIST = "data.json"
+NOTHING = (
+    "no voxel of these cases was reviewed, and there is nothing to learn from: draw, "
+    "tick slices off, or finish a review"
+)
+Teach = Callable[[store.Project, Candidate, LabelTable], Taught]
+"""What a case teaches: the mask, and which voxels of it count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +44,29 @@ class Materials:
     ids : mapping of str to str
         From a case's name to its id.
     voxels : int
-        That were reviewed and are learnt from.
+        That are learnt from: reviewed, or of a weak mask.
+    weak : mapping of str to int
+        Of each case that is learnt from and has them, voxels of its weak mask, by id.
+    reviewed : int
+        Cases that are learnt from and have voxels that a person reviewed.
+    told : mapping
+        What else was noted when they were gathered.
     """
 
     dataset: Dataset
     ids: Mapping[str, str]
     voxels: int
+    weak: Mapping[str, int] = field(default_factory=dict)
+    reviewed: int = 0
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+    def sides(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Ids of the cases that are learnt from, and of those held out."""
+        learnt, held = (
+            tuple(self.ids[one.case] for one in self.dataset.split(name))
+            for name in ("train", "val")
+        )
+        return learnt, held
 
 
 def write_materials(
@@ -52,10 +75,25 @@ def write_materials(
     judges: Sequence[Candidate],
     labels: LabelTable,
     folder: Path,
+    *,
+    teach: Teach = taught,
+    told: Mapping[str, Any] | None = None,
+    nothing: str = NOTHING,
 ) -> Work[Materials]:
-    """Copy masks, and what of them was reviewed, into a run's folder.
+    """Copy masks, and what of them counts, into a run's folder.
 
-    Cases without a reviewed voxel are left out.
+    Cases without a voxel that counts are left out.
+
+    Parameters
+    ----------
+    labels : LabelTable
+        The masks' values; structures of the project are matched by name.
+    teach : callable
+        What a case teaches; what a person reviewed without it.
+    told : mapping, optional
+        What else is noted beside the list of cases; JSON.
+    nothing : str
+        What is told where no voxel counts.
 
     Raises
     ------
@@ -67,15 +105,12 @@ def write_materials(
     chosen = [("train", one) for one in learners] + [("val", one) for one in judges]
     for done, (split, one) in enumerate(chosen):
         yield Progress("gather", done, len(chosen))
-        row = _written(project, one, labels, folder / DATA)
+        row = _written(project, one, teach(project, one, labels), folder / DATA)
         if row["voxels"]:
             rows.append({**row, "split": split})
     if not any(row["split"] == "train" for row in rows):
-        raise UserError(
-            "no voxel of these cases was reviewed, and there is nothing to learn from: "
-            "draw, tick slices off, or finish a review"
-        )
-    content = json.dumps({"cases": rows}, indent=1)
+        raise UserError(nothing)
+    content = json.dumps({"cases": rows, "told": dict(told or {})}, indent=1)
     atomic_write_bytes(folder / LIST, content.encode())
     return read_materials(folder, labels)
 
@@ -83,25 +118,30 @@ def write_materials(
 def read_materials(folder: Path, labels: LabelTable) -> Materials:
     """Read what `write_materials` wrote; `UserError` where it is not whole."""
     try:
-        rows = json.loads((folder / LIST).read_text(encoding="utf-8"))["cases"]
+        content = json.loads((folder / LIST).read_text(encoding="utf-8"))
+        rows = content["cases"]
     except (OSError, ValueError, KeyError) as err:
         raise UserError(
             f"the run in {folder} has not got as far as its data ({err}): begin anew"
         ) from None
     cases = tuple(_case(row, folder / DATA) for row in rows)
+    learnt = [row for row in rows if row["split"] == "train"]
     return Materials(
         Dataset(folder, cases, labels),
         {row["name"]: row["id"] for row in rows},
-        sum(row["voxels"] for row in rows if row["split"] == "train"),
+        sum(row["voxels"] for row in learnt),
+        {row["id"]: row["weak"] for row in learnt if row.get("weak")},
+        sum(row["voxels"] > row.get("weak", 0) for row in learnt),
+        content.get("told", {}),
     )
 
 
 def _written(
-    project: store.Project, one: Candidate, labels: LabelTable, folder: Path
+    project: store.Project, one: Candidate, found: Taught, folder: Path
 ) -> dict[str, Any]:
     case = one.case
     store.open_source(case)  # an image that has changed is refused here
-    mask, reviewed = lesson(project, one, labels)
+    mask, reviewed = found.mask, found.counts
     source = plain_source(case.grid, case.id)
     write_mask(folder / f"{case.id}-mask.nii.gz", mask, case.grid, source)
     if reviewed is not None:
@@ -115,7 +155,8 @@ def _written(
         "frame": case.frame,
         "series": case.series,
         "partial": reviewed is not None,
-        "voxels": int(mask.size if reviewed is None else np.count_nonzero(reviewed)),
+        "voxels": found.voxels,
+        "weak": found.weak,
         "correction": one.correction.id if one.correction else None,
         "sha256": one.correction.sha256 if one.correction else None,
     }

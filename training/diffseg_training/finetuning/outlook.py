@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
 from diffseg.domain import LabelTable
 from diffseg.project import store
 from diffseg_training.finetuning.begun import (
@@ -19,7 +17,7 @@ from diffseg_training.finetuning.begun import (
     learnt_by,
     parent_named,
 )
-from diffseg_training.finetuning.gathering import Candidate, candidates, lesson
+from diffseg_training.finetuning.gathering import Candidate, candidates, taught
 from diffseg_training.finetuning.holding_out import choose
 from diffseg_training.finetuning.job import FinetuneJob
 from diffseg_training.finetuning.recipe import write_recipe
@@ -83,7 +81,6 @@ def _counted(
 ) -> list[Lesson]:
     found = []
     for one in chosen:
-        mask, reviewed = lesson(project, one, labels)
-        voxels = mask.size if reviewed is None else np.count_nonzero(reviewed)
-        found.append(Lesson(one.case.id, one.case.name, int(voxels), one.whole))
+        voxels = taught(project, one, labels).voxels
+        found.append(Lesson(one.case.id, one.case.name, voxels, one.whole))
     return found

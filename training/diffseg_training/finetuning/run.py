@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
-
-from diffseg.errors import Cancelled, DiffsegError
 from diffseg.models import ModelFolder, load_weights
 from diffseg.progress import Work
-from diffseg.project import store
 from diffseg.segmenters import resolve_device
 from diffseg_training.curve import draw_curve
 from diffseg_training.finetuning.begun import Begun, begin
 from diffseg_training.finetuning.blending import Blend, iter_blend
+from diffseg_training.finetuning.descending import iter_learnt
 from diffseg_training.finetuning.gate import iter_held_out
 from diffseg_training.finetuning.job import Finetuned, FinetuneJob
 from diffseg_training.finetuning.keeping import keep, save_child, with_verdict
+from diffseg_training.finetuning.noting import iter_noted
 from diffseg_training.finetuning.replaying import mixed, replay_data
 from diffseg_training.finetuning.verdict import CaseDice, Verdict, judge
-from diffseg_training.lock import alone_in
 from diffseg_training.sitting import TrainingResult
-from diffseg_training.trainer import iter_train
 from diffseg_training.training_set import AnyExample, prepare_examples
-from diffseg_training.validation import check_network, chosen_cases, dice_scores
 
 
 def iter_finetune(job: FinetuneJob) -> Work[Finetuned]:
@@ -46,27 +40,10 @@ def iter_finetune(job: FinetuneJob) -> Work[Finetuned]:
     """
     device = resolve_device(job.checked().device)
     begun = yield from begin(job)
-    outcome: store.Outcome = "failed"
-    told: dict[str, Any] = {}
-    try:
-        with alone_in(begun.folder):
-            done = yield from _carried_out(begun, device)
-        outcome, told = done.outcome, _noted(done)
-        return done
-    except (GeneratorExit, KeyboardInterrupt, Cancelled):
-        outcome = "cancelled"
-        raise
-    except DiffsegError as err:
-        told = {"why": str(err)}
-        raise
-    except Exception as err:
-        told = {"why": type(err).__name__}  # its message may name a file
-        raise
-    finally:
-        _ended(begun, outcome, told)
+    return (yield from iter_noted(begun, _carried_out(begun, device)))
 
 
-def _carried_out(begun: Begun, device: str) -> Work[Finetuned]:
+def _carried_out(begun: Begun[FinetuneJob], device: str) -> Work[Finetuned]:
     job, folder, materials = begun.job, begun.folder, begun.materials
 
     def asked(model: ModelFolder, who: str) -> Work[tuple[CaseDice, ...]]:
@@ -90,48 +67,18 @@ def _carried_out(begun: Begun, device: str) -> Work[Finetuned]:
     return _result(begun, child, verdict, result)
 
 
-def _trained(begun: Begun, device: str) -> Work[Blend]:
-    recipe, folder, card = begun.recipe, begun.folder, begun.parent.card
-    dataset = begun.materials.dataset
-    cache, memory = folder / "cache", recipe.loading.memory_gb * 1e9
-    found: list[list[AnyExample]] = []
-    for split in ("train", "val"):
-        examples = yield from prepare_examples(
-            dataset.split(split),
-            dataset,
-            recipe.preparation,
-            cache=cache,
-            memory=memory,
-        )
-        memory -= sum(one.bytes_held for one in examples)
-        found.append(examples)
-    learners, judges = found
-    learners = yield from _with_base(begun, learners, memory)
-    held_out = chosen_cases(judges, recipe.length)
+def _trained(begun: Begun[FinetuneJob], device: str) -> Work[Blend]:
+    def base(corrected: list[AnyExample], memory: float) -> Work[list[AnyExample]]:
+        return _with_base(begun, corrected, memory)
 
-    def validate(network: nn.Module) -> Mapping[str, float]:
-        return dice_scores(network, card, held_out, recipe.length, device)
-
-    def check(network: nn.Module) -> None:
-        check_network(network, card, device)
-
-    result = yield from iter_train(
-        recipe,
-        learners,
-        validate,
-        folder,
-        device=device,
-        resume=(folder / "state" / "state.json").is_file(),
-        held_out=held_out,
-        check=check,
-    )
-    assert recipe.finetuning is not None
-    parent, shares = load_weights(begun.parent), recipe.finetuning.blends
-    return (yield from iter_blend(parent, result, validate, shares))
+    learnt = yield from iter_learnt(begun, device, base)
+    assert begun.recipe.finetuning is not None
+    parent, shares = load_weights(begun.parent), begun.recipe.finetuning.blends
+    return (yield from iter_blend(parent, learnt.result, learnt.scores, shares))
 
 
 def _with_base(
-    begun: Begun, corrected: list[AnyExample], memory: float
+    begun: Begun[FinetuneJob], corrected: list[AnyExample], memory: float
 ) -> Work[list[AnyExample]]:
     """Corrected examples, mixed with those of the base data where there are some."""
     options, job = begun.recipe.finetuning, begun.job
@@ -150,7 +97,7 @@ def _with_base(
     return mixed(corrected, base, options.replay)
 
 
-def _facts(begun: Begun) -> dict[str, Any]:
+def _facts(begun: Begun[FinetuneJob]) -> dict[str, Any]:
     """What the child's card says of its run; neither names nor paths."""
     dataset, options = begun.materials.dataset, begun.recipe.finetuning
     assert options is not None
@@ -167,13 +114,12 @@ def _facts(begun: Begun) -> dict[str, Any]:
 
 
 def _result(
-    begun: Begun, child: ModelFolder, verdict: Verdict, result: TrainingResult
+    begun: Begun[FinetuneJob],
+    child: ModelFolder,
+    verdict: Verdict,
+    result: TrainingResult,
 ) -> Finetuned:
-    materials, ids = begun.materials, begun.materials.ids
-    learnt, held = (
-        tuple(ids[one.case] for one in materials.dataset.split(name))
-        for name in ("train", "val")
-    )
+    learnt, held = begun.materials.sides()
     return Finetuned(
         outcome="kept" if verdict.kept else "refused",
         model=child.name,
@@ -185,24 +131,7 @@ def _result(
         verdict=verdict.as_json(),
         learnt=learnt,
         held_out=held,
-        voxels=materials.voxels,
+        voxels=begun.materials.voxels,
         steps=result.steps,
         minutes=result.minutes,
     )
-
-
-def _noted(done: Finetuned) -> dict[str, Any]:
-    """What the project's table of runs keeps of a result."""
-    kept = ("model", "sha256", "verdict", "voxels", "steps", "minutes")
-    told = done.as_json()
-    return {name: told[name] for name in kept}
-
-
-def _ended(begun: Begun, outcome: store.Outcome, told: Mapping[str, Any]) -> None:
-    """Note the end; where a run broke off, what broke it is what is told."""
-    try:
-        with store.open_project(begun.job.project) as project:
-            store.end_run(project, begun.id, outcome, told)
-    except DiffsegError:
-        if outcome in ("kept", "refused"):
-            raise

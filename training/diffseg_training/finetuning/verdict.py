@@ -114,8 +114,15 @@ class Verdict:
     classes: tuple[ClassVerdict, ...]
 
     @property
+    def judged(self) -> bool:
+        """Whether there was a case to judge by."""
+        return self.cases > 0
+
+    @property
     def sentence(self) -> str:
         """The verdict in one line, with its figures."""
+        if not self.judged:
+            return "kept unjudged: no case was held out, and nobody knows its worth"
         counted = f"{self.cases} held-out case{'s' * (self.cases != 1)}"
         figures = ", ".join(map(_figures, self.classes))
         worse = ", ".join(one.name for one in self.classes if one.worse)
@@ -177,6 +184,11 @@ def judge(
         by_interval=patients >= FEWEST,
         classes=classes,
     )
+
+
+def unjudged(tolerance: float, overall_tolerance: float = 0.0) -> Verdict:
+    """The verdict on a model that nobody judged, because a person said so."""
+    return Verdict(True, tolerance, 0.0, overall_tolerance, 0, 0, False, ())
 
 
 def _judged(

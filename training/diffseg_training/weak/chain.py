@@ -18,6 +18,7 @@ from torch import nn
 
 from diffseg.diffusion import schedule_of
 from diffseg.domain import ModelCard
+from diffseg.domain.card import IMAGE_LEVEL
 from diffseg.models import save_model
 from diffseg.networks import build_network
 from diffseg.networks.class_unet import ClassUNet
@@ -67,7 +68,7 @@ def iter_chain(chain: Chain, draft: ModelCard) -> Work[dict[str, Any]]:
         "cases": {"train": len(chain.train), "val": len(chain.val)},
         "slices": told["pixels"],
         "image_level_on_val": scores,
-        "trained_on": "image-level labels alone",
+        "trained_on": IMAGE_LEVEL,
     }
     config = {"name": "cldf", **chain.network}
     changed = {
