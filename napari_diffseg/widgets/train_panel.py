@@ -61,8 +61,8 @@ class TrainPanel(Panel):
 
     looked = Signal(bool)
     case_ticked = Signal(str, bool)
-    run_requested = Signal(object, float)
-    self_train_requested = Signal(str, object, float)
+    run_requested = Signal(object, float, float)
+    self_train_requested = Signal(str, object, float, float)
     resume_requested = Signal()
     cancel_requested = Signal()
     compare_requested = Signal(str, str)

@@ -72,7 +72,8 @@ def test_the_command_tells_what_was_taken_and_what_is_missing(study, weak_model)
     cohort(study, weak_model)
     options = [x for one in (*masks.TINY, "length.steps=2") for x in ("--set", one)]
     given = [str(study.folder), "--model", "weak", "--recipe", "hippocampus-mri"]
-    more = ["--tolerance", "0.99", "--annotator", "anna", "--device", "cpu"]
+    allowed = ["--tolerance", "0.99", "--overall-tolerance", "0.99"]
+    more = [*allowed, "--annotator", "anna", "--device", "cpu"]
     said = CliRunner().invoke(app, [*given, *options, *more])
     assert said.exit_code == 0, said.exception
     assert "learnt from 3 weak masks of weak@1.0.0" in said.stdout

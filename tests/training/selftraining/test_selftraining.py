@@ -344,7 +344,9 @@ def test_unjudged_says_so_and_the_next_is_another_version(study, weak_model):
 @pytest.mark.slow
 def test_cancelled_then_resumed_it_ends_with_the_masks_it_began_with(study, weak_model):
     cohort(study, weak_model)
-    work = iter_self_train(job_of(study, "weak", 8, tolerance=0.9))
+    work = iter_self_train(
+        job_of(study, "weak", 8, tolerance=0.9, overall_tolerance=0.9)
+    )
     for sign in work:
         if isinstance(sign, Learning) and sign.scores:
             break
@@ -369,7 +371,11 @@ def test_it_begins_from_another_model_and_inherits_its_licence(
     cohort(study, weak_model)
     shutil.copytree(trained, tmp_path / "start")
     add_model(tmp_path / "start", "start")
-    done = run(iter_self_train(job_of(study, "weak", start="start", tolerance=0.9)))
+    done = run(
+        iter_self_train(
+            job_of(study, "weak", start="start", tolerance=0.9, overall_tolerance=0.9)
+        )
+    )
     card = json.loads((done.path / "card.json").read_text())
     theirs = find_model("start").card.licence
     assert card["licence"] == f"research only; also {theirs}"
