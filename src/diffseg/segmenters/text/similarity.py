@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 _LEAST = 1e-8
+_ROUNDING = 1e-6  # of the largest value; such differences are no map
 
 
 def mean_direction(embeddings: Tensor) -> Tensor:
@@ -22,7 +23,8 @@ def min_max(values: Tensor, dim: int = 1) -> Tensor:
     """Stretch values along one dimension to [0, 1]; where all are the same, to 0."""
     low, high = values.amin(dim, keepdim=True), values.amax(dim, keepdim=True)
     span = high - low
-    return torch.where(span > _LEAST, (values - low) / span.clamp(min=_LEAST), 0.0)
+    least = (_ROUNDING * torch.maximum(low.abs(), high.abs())).clamp(min=_LEAST)
+    return torch.where(span > least, (values - low) / span.clamp(min=_LEAST), 0.0)
 
 
 def cosine_similarity(patches: Tensor, texts: Tensor) -> Tensor:
