@@ -16,7 +16,9 @@ MLP is skipped.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -27,6 +29,8 @@ from diffseg.errors import UserError
 from diffseg.networks.clip_towers import Tower, tower_of
 
 Streams = Literal["recursive", "surgery"]
+Join = Callable[[int, Tensor, Tensor], Tensor]
+"""A block's index, the original stream and the enhanced one before it; what follows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,24 +123,40 @@ def clip_streams(
     x = tower.embedded(image)
     if added is not None:
         added = weight * added.to(x)
-    plain = added is None or (fusion is Fusion.ADD and weight == 0)
-    first = tower.depth - layers
-    enhanced = None
+    if fusion is Fusion.ADD and weight == 0:
+        added = None
+    join: Join | None = None
+    if streams == "surgery":
+        join = partial(_surgery, tower, added, fusion)
+    elif added is not None:
+        join = partial(_recursive, tower, added, fusion)
+    return _through(tower, x, join, tower.depth - layers, grid, raw, attended)
+
+
+def _through(
+    tower: Tower,
+    x: Tensor,
+    join: Join | None,
+    first: int,
+    grid: tuple[int, int],
+    raw: bool,
+    attended: int,
+) -> ClipStreams:
+    """Take tokens through all blocks, the enhanced stream along from `first` on."""
+    enhanced = x
     tokens, maps = [], []
     for index in range(tower.depth):
         if index >= tower.depth - attended:
             maps.append(_mean_attention(tower, index, x))
-        if index >= first and streams == "surgery":
-            before = x if enhanced is None else enhanced
-            enhanced = before + _surgery(tower, index, x, added, fusion)
-        elif index >= first and not plain:
-            before = x if enhanced is None else enhanced
-            enhanced = _recursive(tower, index, before, added, fusion)
+        if index <= first:
+            enhanced = x
+        if index >= first and join is not None:
+            enhanced = join(index, x, enhanced)
         x = tower.block(index, x)
         if raw:
             tokens.append(x[:, tower.prefix :])
     answer = tower.finished(x)
-    patches = answer if enhanced is None else tower.finished(enhanced)
+    patches = answer if join is None else tower.finished(enhanced)
     return ClipStreams(
         patches[:, tower.prefix :],
         answer[:, 0],
@@ -185,26 +205,34 @@ def fused(own: Tensor, added: Tensor, prefix: int, fusion: Fusion) -> Tensor:
 
 
 def _recursive(
-    tower: Tower, index: int, x: Tensor, added: Tensor | None, fusion: Fusion
+    tower: Tower,
+    added: Tensor,
+    fusion: Fusion,
+    index: int,
+    original: Tensor,
+    enhanced: Tensor,
 ) -> Tensor:
-    """Run one block of the enhanced stream, as the paper has it."""
-    q, k, v = tower.heads(index, x)
-    own = _attention(q, k)
-    if added is not None:
-        own = fused(own, added, tower.prefix, fusion)
-    x = x + tower.joined(index, own @ v)
+    """One block of the enhanced stream in the paper; the original has no part in it."""
+    q, k, v = tower.heads(index, enhanced)
+    own = fused(_attention(q, k), added, tower.prefix, fusion)
+    x = enhanced + tower.joined(index, own @ v)
     return x + tower.mlp(index, x)
 
 
 def _surgery(
-    tower: Tower, index: int, original: Tensor, added: Tensor | None, fusion: Fusion
+    tower: Tower,
+    added: Tensor | None,
+    fusion: Fusion,
+    index: int,
+    original: Tensor,
+    enhanced: Tensor,
 ) -> Tensor:
-    """What one block adds to the enhanced stream in the released code."""
+    """One block of the enhanced stream in the released code."""
     q, k, v = tower.heads(index, original)
     own = _attention(q, q) + 2 * _attention(k, k)
     if added is not None:
         own = fused(own, added, tower.prefix, fusion)
-    return tower.joined(index, own.sum(dim=1, keepdim=True) @ v)
+    return enhanced + tower.joined(index, own.sum(dim=1, keepdim=True) @ v)
 
 
 def _attention(one: Tensor, other: Tensor) -> Tensor:
