@@ -186,6 +186,8 @@ def test_reliable_spread_reaches_further_each_round_but_not_beyond_the_cluster()
     assert twice[0, 0, 3] > 0
     torch.testing.assert_close(twice.sum(-1), torch.ones(1, 4))
     torch.testing.assert_close(once[0, 3], a[0, 3])  # alone in its cluster
+    nobody = refine_attention(a, clusters, 1, torch.zeros_like(a, dtype=torch.bool))
+    torch.testing.assert_close(nobody, a)  # each token still relates to itself
     how = Refinement(spread="reliable", threshold=1e-2)
     refined = attention_clustering_refinement(attention(), GRID, how)
     torch.testing.assert_close(refined.sum(-1), torch.ones(2, N))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffseg.diffusion import NoiseSchedule, Prediction, to_x0
 from diffseg.errors import UserError, nearest
@@ -279,9 +279,7 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _network(
-    kind: Any, folder: DiffusionFolder, part: str, **options: Any
-) -> nn.Module:
+def _network(kind: Any, folder: DiffusionFolder, part: str, **options: Any) -> Any:
     network, found = kind.from_pretrained(
         folder.path / part,
         variant=folder.variants[part],
@@ -297,5 +295,4 @@ def _network(
             f"text-to-image model {folder.path}: the weights of {part} lack "
             f"{lost[0]}, or have it in another shape; fetch it again"
         )
-    module: nn.Module = network
-    return module
+    return network
