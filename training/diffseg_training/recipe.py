@@ -73,8 +73,10 @@ class Recipe(Part):
     preparation: Preparation
     sampling: Sampling = Field(default_factory=Sampling)
     localisation: Localisation | None = None
-    product: Literal["model", "part"] = Field(
-        "model", description="part: weights that no segmenter draws with"
+    product: Literal["model", "part", "folder"] = Field(
+        "model",
+        description="part: weights that no segmenter draws with; folder: such weights "
+        "in a public format, as other libraries read them",
     )
     start: str | None = Field(None, description="Model whose weights it begins from")
     augmentation: Augmentation = Field(default_factory=Augmentation)

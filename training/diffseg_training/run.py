@@ -45,16 +45,17 @@ def train_model(
 ) -> Work[dict[str, Any]]:
     """Train by a recipe; write ``out/model`` (card and weights), log and curve.
 
-    A recipe whose product is a part writes ``out/part`` instead. Under
+    A recipe whose product is a part, or a folder in a public format, writes
+    ``out/part`` or ``out/folder`` instead. Under
     `accelerate launch` every process calls this, and the first one writes.
 
     Returns
     -------
     dict
-        model (or part), steps, minutes, skipped (steps whose gradient was not
-        finite), best (scores on val), images_per_second, waiting (the share of the
-        time that steps waited for examples), stopped (whether for want of a gain),
-        curve.
+        model (or part, or folder), steps, minutes, skipped (steps whose gradient
+        was not finite), best (scores on val), images_per_second, waiting (the share
+        of the time that steps waited for examples), stopped (whether for want of a
+        gain), curve.
 
     Raises
     ------
@@ -70,6 +71,7 @@ def train_model(
     labels_alone = recipe.objective.learns_labels and recipe.labels.source != "mask"
     dataset = load_dataset(data, masks=not labels_alone)
     dataset.for_training()  # refused before anything is made
+    recipe.objective.check_classes(dataset.labels.names)
     make_accelerator(recipe, where, out)
     if is_first():
         _open_folder(out, resume)
@@ -170,6 +172,10 @@ def _written(
     """Write what was learnt and its curve; what the command tells."""
     if recipe.product == "part":
         told = {"part": str(save_part(out / "part", recipe, result))}
+    elif recipe.product == "folder":
+        from diffseg_training.text.publishing import save_folder
+
+        told = {"folder": str(save_folder(out / "folder", recipe, result))}
     else:
         card = _with_metrics(draft_card(recipe, dataset.labels), result, dataset)
         folder = save_model(out / "model", card, _weights(result))

@@ -5,6 +5,13 @@ NumPy and SciPy only. Everything takes masks as integers and arrays as (Z, Y, X)
 
 from diffseg.metrics.averages import AVERAGES, averages
 from diffseg.metrics.calibration import CalibrationCounts, foreground_box
+from diffseg.metrics.confusion_ratio import (
+    ClassCounts,
+    Cooccurrence,
+    by_number_of_classes,
+    class_counts,
+    cooccurrence,
+)
 from diffseg.metrics.intervals import (
     bootstrap_interval,
     differences,
@@ -31,7 +38,9 @@ from diffseg.metrics.surface import SurfaceDistances, hd95_mm, nsd, surface_dist
 __all__ = [
     "AVERAGES",
     "CalibrationCounts",
+    "ClassCounts",
     "Confusion",
+    "Cooccurrence",
     "EnergyDistance",
     "ErrorRanking",
     "RiskCoverage",
@@ -41,7 +50,10 @@ __all__ = [
     "auroc_of",
     "averages",
     "bootstrap_interval",
+    "by_number_of_classes",
+    "class_counts",
     "confusion",
+    "cooccurrence",
     "dice",
     "difference",
     "differences",

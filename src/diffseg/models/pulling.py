@@ -36,16 +36,22 @@ class PublicFile(_Frozen):
     bytes: int | None = Field(None, description="About; None: not known")
     sha256: str | None = Field(None, description="None: none is published")
     unpack: str | None = Field(None, description="The file taken out of an archive")
+    under: str | None = Field(
+        None, pattern=r"^\w+$", description="The folder that it is kept in"
+    )
 
     @property
     def arrives_as(self) -> str:
-        """Name under which it is fetched."""
-        return Path(urlsplit(self.url).path).name
+        """Path under which it is fetched."""
+        return self._placed(Path(urlsplit(self.url).path).name)
 
     @property
     def name(self) -> str:
-        """Name under which it is kept."""
-        return self.unpack or self.arrives_as
+        """Path under which it is kept."""
+        return self._placed(self.unpack) if self.unpack else self.arrives_as
+
+    def _placed(self, name: str) -> str:
+        return f"{self.under}/{name}" if self.under else name
 
 
 class PublicWeights(_Frozen):
@@ -167,7 +173,7 @@ def iter_pull(entry: PublicWeights, source: Path | None = None) -> Work[Path]:
             "licence": entry.licence,
             "source": entry.source,
             "files": {
-                arrival.path.name: {
+                arrival.path.relative_to(aside).as_posix(): {
                     "url": str(arrival.origin),
                     "bytes": arrival.bytes,
                     "sha256": arrival.sha256,
@@ -192,11 +198,14 @@ def _gather(
     """Bring every file into `aside`, checked, and out of its archive."""
     arrivals = []
     for file in entry.files:
+        if file.under:
+            (aside / file.under).mkdir(exist_ok=True)
         if source is None:
             arrival = yield from downloaded(file.url, aside / file.arrives_as)
         else:
             found = _found(source, entry, file)
-            arrival = yield from copied(found, aside / found.name)
+            kept = aside / found.relative_to(source)
+            arrival = yield from copied(found, kept)
         taken_out = arrival.path.name == file.unpack  # the user did it before
         if file.sha256 and not taken_out and arrival.sha256 != file.sha256.lower():
             raise UserError(

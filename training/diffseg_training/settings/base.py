@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,3 +20,6 @@ class ObjectiveSettings(BaseModel):
     """Whether several networks are trained, one after another, each a stage."""
 
     name: str = Field(title="Objective")
+
+    def check_classes(self, names: Sequence[str]) -> None:
+        """Refuse, by a `UserError`, a data set whose classes it cannot learn from."""

@@ -1,0 +1,159 @@
+"""Several sets become one of pictures with captions, and a command trains on it."""
+
+from __future__ import annotations
+
+import json
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffseg.errors import UserError
+from diffseg.progress import run
+from diffseg_training.dataset import load_dataset, read_image, read_reference
+from diffseg_training.preparers.small_pair import SETS, SIZE
+from diffseg_training.preparers.writing import check_folder, prepare_folder
+from diffseg_training.recipe import load_recipe
+from diffseg_training.run import train_model
+from diffseg_training.text.picture_sets import class_names
+
+SPLITS = ("train", "train", "val", "test")
+
+
+def pictures(root, one, mode):
+    """A set of four pictures, one a patient; the first shows nothing."""
+    root.mkdir(parents=True)
+    lines = ["case,group,split,image,mask,labels"]
+    for index, split in enumerate(SPLITS):
+        mask = np.zeros((40, 60), np.uint8)
+        if index:
+            mask[4:16, 6:24] = 255
+        image = np.where(mask, 200, 50).astype(np.uint8)
+        Image.fromarray(image).convert(mode).save(root / f"{index}.png")
+        Image.fromarray(mask).save(root / f"{index}_mask.png")
+        name = one.structures[0].name if index else ""
+        lines.append(f"{index},{index},{split},{index}.png,{index}_mask.png,{name}")
+    (root / "manifest.csv").write_text("\n".join(lines))
+
+
+def volumes(root, one):
+    """A set of volumes in RAS: anterior and posterior halves."""
+    root.mkdir(parents=True)
+    lines = ["case,group,split,image,mask,labels"]
+    for index, split in enumerate(SPLITS):
+        mask = np.zeros((12, 20, 16), np.uint8)
+        mask[2:6, 10:, 9:15] = 1  # left in the array, towards the front, up
+        mask[2:6, :10, 9:15] = 2
+        image = 300.0 + 100 * (mask > 0)
+        for name, values in (("image", image), ("mask", mask)):
+            file = root / f"{index}_{name}.nii.gz"
+            values = values.astype(np.float32 if name == "image" else np.uint8)
+            nibabel.Nifti1Image(values, np.eye(4)).to_filename(file)
+        files = f"{index}_image.nii.gz,{index}_mask.nii.gz"
+        lines.append(f"{index},{index},{split},{files},anterior;posterior")
+    (root / "manifest.csv").write_text("\n".join(lines))
+    (root / "classes.json").write_text('{"1": "anterior", "2": "posterior"}')
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    root = tmp_path_factory.mktemp("sets")
+    for one in SETS:
+        if one.name == "hippocampus":
+            volumes(root / one.name, one)
+        else:
+            pictures(root / one.name, one, "L" if one.name == "lgg" else "RGB")
+    return root
+
+
+@pytest.fixture(scope="module")
+def pair(sets, tmp_path_factory):
+    out = tmp_path_factory.mktemp("pair") / "data"
+    run(prepare_folder("small-pair", sets, out))
+    return out
+
+
+def test_what_is_there_and_what_is_missing_is_told(sets, tmp_path):
+    found, lines = check_folder("small-pair", sets)
+    assert not found.missing
+    assert all(line.good for line in lines)
+    # Of four sets three pictures each, of the volumes four slices of three each.
+    assert len(found.items) == 4 * 3 + 3 * 4
+    assert not any(item.split == "test" for item in found.items)
+    (tmp_path / "lgg").mkdir()
+    found, _ = check_folder("small-pair", tmp_path)
+    assert len(found.missing) == 5
+    with pytest.raises(UserError, match=r"no manifest\.csv in a folder called 'lgg'"):
+        run(prepare_folder("small-pair", tmp_path, tmp_path / "out"))
+
+
+def test_masks_tell_the_set_and_pictures_are_alike(pair):
+    dataset = load_dataset(pair)
+    names = class_names(SETS)
+    assert dataset.labels.names == names
+    shown = {}
+    for case in dataset.cases:
+        image = read_image(case)
+        assert image.shape == (1, SIZE, SIZE)
+        assert load_recipe("small-clip").preparation.takes(image.channels)
+        mask = read_reference(case, image, dataset.labels)
+        assert mask.min() > 0  # surroundings are a class, too
+        shown[case.case] = [names[value - 1] for value in np.unique(mask)]
+        assert case.group == f"{case.case.split('_')[0]}_{case.case.split('_')[1]}"
+    assert shown["lgg_0"] == ["brain"]
+    assert shown["lgg_1"] == ["brain", "tumour"]
+    assert shown["nuclei_2"] == ["tissue", "nucleus"]
+    # Coronal slices from back to front: first the posterior part, then the anterior.
+    assert shown["hippocampus_0_0"] == ["temporal lobe", "posterior hippocampus"]
+    assert shown["hippocampus_0_3"] == ["temporal lobe", "anterior hippocampus"]
+
+
+def test_a_slice_is_upright_and_fills_the_range(pair):
+    mask = np.asarray(Image.open(pair / "masks" / "hippocampus_0_0.png"))
+    inside = mask == mask.max()
+    image = np.asarray(Image.open(pair / "images" / "hippocampus_0_0.png"))
+    assert image.shape == (SIZE, SIZE, 3)
+    assert image.min() < 5
+    assert image.max() > 250
+    assert image[inside].mean() > 200
+    rows, columns = np.nonzero(inside)
+    assert rows.mean() < SIZE / 2  # up is up
+    assert columns.mean() > SIZE / 2  # the patient's left is on the right
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "more", "files"),
+    [
+        (
+            "small-clip",
+            ["network.layers=1", "network.text_layers=1"],
+            {"open_clip_config.json", "open_clip_model.safetensors", "vocab.txt"},
+        ),
+        (
+            "small-text-diffusion",
+            ["network.channels=[16, 16, 16, 16]", "network.text_layers=1"],
+            {"model_index.json", "unet", "vae", "text_encoder", "tokenizer"},
+        ),
+    ],
+)
+def test_the_command_trains_and_writes_a_folder(name, more, files, pair, tmp_path):
+    steps = ["length.steps=2", "length.validations=1", "optimiser.batch=2"]
+    told = run(
+        train_model(name, str(pair), tmp_path / "run", [*steps, *more], device="cpu")
+    )
+    folder = tmp_path / "run" / "folder"
+    assert told["folder"] == str(folder)
+    assert files | {"README.md"} <= {file.name for file in folder.iterdir()}
+    assert told["steps"] == 2
+    if name == "small-clip":
+        assert 0 <= told["best"]["matched"] <= 1
+        content = json.loads((folder / "open_clip_config.json").read_text())
+        assert content["model_cfg"]["vision_cfg"]["layers"] == 1
+
+
+def test_one_set_alone_is_refused_before_anything_is_made(sets, tmp_path):
+    with pytest.raises(UserError, match="recipes prepare small-pair"):
+        run(train_model("small-clip", str(sets / "lgg"), tmp_path / "run"))
+    assert not (tmp_path / "run").exists()

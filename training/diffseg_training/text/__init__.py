@@ -1,0 +1,1 @@
+"""What the text-driven methods learn, and how."""
