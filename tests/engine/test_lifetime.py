@@ -299,3 +299,17 @@ def through_a_scheduler(engine, world, new_ear):
     again = new_ear()
     engine.propose(world.job(), again)
     assert isinstance(again.last(), Finished)
+
+
+def test_a_worker_that_did_not_start_is_told_by_what_went_wrong(tmp_path):
+    from types import SimpleNamespace
+
+    from diffseg.engine.host import LocalHost
+
+    host = LocalHost(SimpleNamespace(path=tmp_path), 1)
+    news = "2026-11-22 13:01:18 - distributed.scheduler - INFO - Registering plugin"
+    log = tmp_path / "worker.log"
+    log.write_text(f"OSError: no space left on device\n{news}\n\n")
+    assert host.why_not() == "OSError: no space left on device"
+    log.write_text(f"{news}\n")
+    assert host.why_not() == ""

@@ -101,7 +101,9 @@ class LocalHost:
         """Last words of a worker that did not start."""
         with suppress(OSError):
             said = self._complaints.read_text(errors="replace").split("\n")
-            return next((line for line in reversed(said) if line.strip()), "")
+            told = (line for line in reversed(said) if line.strip())
+            # Dask's news of its own doing says nothing of what went wrong.
+            return next((line for line in told if " - INFO - " not in line), "")
         return ""
 
     def close(self) -> None:

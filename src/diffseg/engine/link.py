@@ -258,8 +258,8 @@ class Link:
                 f"the scheduler at {self._address} has no worker; start one there, or "
                 "set DIFFSEG_ENGINE to local"
             )
-        said = self._host.why_not()
-        return "the process that runs models did not start" + (f": {said}" * bool(said))
+        said = self._host.why_not() or "it may be that the machine is busy: try again"
+        return f"the process that runs models did not start: {said}"
 
 
 def _await_end(future: Any, ticket: Ticket) -> None:
