@@ -311,5 +311,5 @@ def test_a_worker_that_did_not_start_is_told_by_what_went_wrong(tmp_path):
     log = tmp_path / "worker.log"
     log.write_text(f"OSError: no space left on device\n{news}\n\n")
     assert host.why_not() == "OSError: no space left on device"
-    log.write_text(f"{news}\n")
+    log.write_text(f"<frozen runpy>:128: RuntimeWarning: imported before\n{news}\n")
     assert host.why_not() == ""

@@ -102,8 +102,9 @@ class LocalHost:
         with suppress(OSError):
             said = self._complaints.read_text(errors="replace").split("\n")
             told = (line for line in reversed(said) if line.strip())
-            # Dask's news of its own doing says nothing of what went wrong.
-            return next((line for line in told if " - INFO - " not in line), "")
+            # Neither Dask's news of its own doing nor a warning says what went wrong.
+            words = " - INFO - ", "Warning: "
+            return next((s for s in told if not any(one in s for one in words)), "")
         return ""
 
     def close(self) -> None:

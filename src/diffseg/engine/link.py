@@ -22,7 +22,8 @@ from diffseg.engine.patience import aside, within
 from diffseg.engine.tickets import Ticket
 from diffseg.errors import DiffsegError, UserError
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
+"""A worker imports torch: more than a minute of a cold disk on a busy machine."""
 ANSWER_SECONDS = 60.0
 Messages = Callable[[dict[str, Any]], None]
 
