@@ -30,7 +30,9 @@ def pictures(root, one, mode):
         if index:
             mask[4:16, 6:24] = 255
         image = np.where(mask, 200, 50).astype(np.uint8)
-        Image.fromarray(image).convert(mode).save(root / f"{index}.png")
+        if mode == "RGB":
+            image = np.stack([image, image, 255 - image], axis=-1)
+        Image.fromarray(image).save(root / f"{index}.png")
         Image.fromarray(mask).save(root / f"{index}_mask.png")
         name = one.structures[0].name if index else ""
         lines.append(f"{index},{index},{split},{index}.png,{index}_mask.png,{name}")
@@ -107,6 +109,17 @@ def test_masks_tell_the_set_and_pictures_are_alike(pair):
     # Coronal slices from back to front: first the posterior part, then the anterior.
     assert shown["hippocampus_0_0"] == ["temporal lobe", "posterior hippocampus"]
     assert shown["hippocampus_0_3"] == ["temporal lobe", "anterior hippocampus"]
+
+
+def test_colours_stay(pair):
+    shown = np.asarray(Image.open(pair / "images" / "ph2_1.png"))
+    inside = np.asarray(Image.open(pair / "masks" / "ph2_1.png")) == (
+        1 + class_names(SETS).index("lesion")
+    )
+    assert np.median(shown[inside], axis=0).tolist() == [200, 200, 55]
+    grey = np.asarray(Image.open(pair / "images" / "lgg_1.png"))
+    assert grey.shape == (SIZE, SIZE, 3)
+    assert (grey == grey[..., :1]).all()
 
 
 def test_a_slice_is_upright_and_fills_the_range(pair):
