@@ -18,6 +18,7 @@ from diffseg.networks import build_network
 from diffseg.progress import run
 from diffseg_training.objectives import Batch, make_loss
 from diffseg_training.objectives.contrastive_captions import contrast, matched, truth
+from diffseg_training.parts import save_part
 from diffseg_training.recipe import load_recipe
 from diffseg_training.text.captions import Caption
 from diffseg_training.text.facts import Facts
@@ -224,6 +225,48 @@ def test_the_autoencoder_is_the_one_that_ships_and_stays():
     image = toy(1)[0].image[None, :, 0]
     back = step.network.autoencoder(image)
     assert float((back - image).abs().mean()) < 0.35  # it was trained
+
+
+# The autoencoder
+
+
+@torch.no_grad()
+def test_pictures_come_back_and_the_latent_is_held():
+    recipe = load_recipe("small-pair-autoencoder", ["network.channels=8"])
+    step = make_step(recipe)
+    batch = batch_of(toy(3))
+    loss, terms = step.loss(step.network, batch)
+    mean, log_variance = step.network.moments(batch.image)
+    noise = torch.cat(
+        [torch.randn(mean[:1].shape, generator=one) for one in batch_of(toy(3)).sources]
+    )
+    back = step.network.decode(mean + (0.5 * log_variance).exp() * noise)
+    error = float((back - batch.image).abs().mean())
+    apart = (mean**2 + log_variance.exp() - 1 - log_variance).sum() / 2 / 3
+    held = 0.1 * (float(mean.std()) - 1) ** 2
+    assert terms["image"] == pytest.approx(error, rel=1e-4)
+    assert terms["holding"] == pytest.approx(held, rel=1e-4)
+    wanted = error + held + 1e-6 * float(apart) / batch.image[0].numel()
+    assert float(loss) == pytest.approx(wanted, rel=1e-4)
+    # What it learns has the shape that the text-to-image model stands on.
+    config = load_recipe("small-text-diffusion").network["autoencoder"]
+    own = dict(load_recipe("small-pair-autoencoder").network)
+    assert own.pop("name") == "kl_autoencoder"
+    assert own == config
+
+
+def test_a_part_of_ones_own_is_drawn_with(tmp_path):
+    recipe = load_recipe(
+        "small-pair-autoencoder",
+        ["length.steps=1", "length.validations=1", "trackers=[]", "patch=[32, 32]"],
+    )
+    result = run(iter_train(recipe, toy(), None, tmp_path, held_out=toy(2)))
+    part = save_part(tmp_path / "part", recipe, result)
+    step = make_step(tiny("small-text-diffusion", f"objective.autoencoder={part}"))
+    image = toy(1)[0].image[None, :, 0]
+    with torch.no_grad():
+        own = result.network.encode(image)
+    torch.testing.assert_close(step.network.encode(image), own)
 
 
 # Runs

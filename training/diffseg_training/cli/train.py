@@ -47,11 +47,14 @@ def train(
     )
     if "curve" not in result:  # not the first of several processes
         return
+    written = next(
+        result[kind] for kind in ("model", "part", "folder") if kind in result
+    )
     emit(
         result,
         json,
         lambda: (
-            f"{result.get('model') or result['part']}: {result['steps']} steps in "
+            f"{written}: {result['steps']} steps in "
             f"{result['minutes']:.1f} minutes, best on val {result['best']}\n"
             f"{result['images_per_second']:.1f} images/s, "
             f"{100 * result['waiting']:.1f} % of the time waiting for data\n"

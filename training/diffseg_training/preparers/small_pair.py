@@ -124,6 +124,7 @@ def _prepared(
     ranged: Any = {"kind": "range", "low": 0, "high": 255, "to": (0, 1)}
     preparation = Preparation(
         dims=2,
+        channels=("image",) if source.volume else ("red", "green", "blue"),
         # As it is looked at: up is up, and the patient's right on the left.
         orientation="LIA" if source.volume else None,
         intensity=Intensity() if source.volume else Intensity(**ranged),
