@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from diffseg.diffusion import generator, schedule_of
 from diffseg.errors import UserError
+from diffseg.models.clip_weights import load_clip
 from diffseg.models.text_diffusion_files import schedule_from
 from diffseg.networks import build_network
 from diffseg.progress import run
@@ -362,6 +363,17 @@ def test_open_clip_reads_the_folder(tmp_path):
         torch.testing.assert_close(found, network.embedded_images(image))
         found = model.encode_text(own, normalize=True)
         torch.testing.assert_close(found, network.embedded_texts(own))
+    # And ours, by the same files: tower, tokenizer, and what it is known by.
+    loaded = load_clip(f"file:{folder}")
+    assert torch.equal(loaded.tokenizer(texts), own)
+    torch.testing.assert_close(
+        loaded.model.encode_image(image, normalize=True), network.embedded_images(image)
+    )
+    words = folder / "vocab.txt"
+    if not words.is_file():
+        words = folder / "tokenizer.json"
+    words.write_text(words.read_text().replace("brain", "brein"))
+    assert load_clip(f"file:{folder}").identity != loaded.identity
     # Pictures are prepared to the range that they were learnt in.
     from PIL import Image
 

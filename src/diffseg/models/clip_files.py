@@ -43,7 +43,8 @@ class ClipFiles:
     preprocessing : dict
         ``preprocess_cfg`` of open_clip: mean and std of the images.
     text_folder : path or None
-        Where a text tower of transformers lies, with its tokenizer.
+        Where a text tower of transformers lies with its tokenizer, or a tokenizer of
+        transformers alone.
     """
 
     name: str
@@ -126,11 +127,12 @@ def build_clip(files: ClipFiles) -> nn.Module:
     if "multimodal_cfg" in config:
         raise UserError(f"CLIP {files.name} is a model that writes texts; give a CLIP")
     text: dict[str, Any] = config["text_cfg"]
-    if files.text_folder is not None:
+    of_transformers = bool(text.get("hf_model_name"))
+    if of_transformers and files.text_folder is not None:
         text |= {"hf_model_name": str(files.text_folder), "hf_model_pretrained": False}
     if "timm_model_name" in config["vision_cfg"]:
         config["vision_cfg"]["timm_model_pretrained"] = False
-    custom = config.pop("custom_text", False) or files.text_folder is not None
+    custom = config.pop("custom_text", False) or of_transformers
     kind = CustomTextCLIP if custom else CLIP
     try:
         # Random weights come first; whoever draws beside this draws as before.
@@ -179,10 +181,13 @@ def _without_places(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text_folder(name: str, folder: Path, text: dict[str, Any]) -> Path | None:
-    """Where a text tower of transformers lies: here, or in a folder that is named."""
+    """Where a text tower of transformers lies, or the tokenizer of another tower.
+
+    A tower in a folder that is named, or here; a tokenizer here.
+    """
     named = text.get("hf_model_name")
     if not named:
-        return None
+        return folder if text.get("hf_tokenizer_name") else None
     for place in (folder, Path(str(named)).expanduser()):
         if (place / TEXT_CONFIG).is_file():
             return place

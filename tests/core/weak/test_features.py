@@ -106,7 +106,8 @@ def test_every_source_gives_maps_of_its_widths(which: int) -> None:
         )
     assert tuple(one.shape[1] for one in maps) == source.widths
     for both, one in zip(maps, alone, strict=True):
-        torch.testing.assert_close(both[1:], one, rtol=1e-4, atol=1e-5)
+        # A batch is summed in another order: float32, over hundreds of terms.
+        torch.testing.assert_close(both[1:], one, rtol=1e-3, atol=1e-4)
 
 
 def test_the_label_of_a_slice_conditions_its_diffusion_features() -> None:
