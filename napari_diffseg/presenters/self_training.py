@@ -77,7 +77,7 @@ class SelfTrainPresenter:
         """Count anew what there is to learn from, once changes rest."""
         self._asked += 1
         why = self._why_not()
-        self._show(WeakState(why_not=why or COUNTING))
+        self._show(WeakState(why_not=why or COUNTING, weak=self._weak))
         if self._open and not why:
             self._later(LOOK_MS, partial(self._look, self._asked))
 
@@ -109,8 +109,12 @@ class SelfTrainPresenter:
     def _why_not(self) -> str:
         if self._session.project is None:
             return NO_PROJECT
+        return "" if self._weak else NOT_WEAK
+
+    @property
+    def _weak(self) -> bool:
         model = self._session.model
-        return "" if model is not None and model.weak else NOT_WEAK
+        return model is not None and model.weak
 
     def _job(self, **wishes: Any) -> SelfTrainJob:
         from diffseg_training.selftraining.job import SelfTrainJob

@@ -17,8 +17,11 @@ class WeakState:
         What would be learnt from, in a line.
     why_not : str
         Why it cannot start; "" where it can.
+    weak : bool
+        Whether the chosen model is a weak one; of another nothing is shown.
     """
 
     recipes: tuple[str, ...] = ()
     line: str = ""
     why_not: str = ""
+    weak: bool = True

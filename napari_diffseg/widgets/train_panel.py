@@ -73,7 +73,7 @@ class TrainPanel(Panel):
         super().__init__("train", "Train", "The model learns from what was corrected")
         self._running = False
         self._versions: tuple[Version, ...] = ()
-        self._weak = WeakState(why_not=_NO_PROJECT)
+        self._weak = WeakState(why_not=_NO_PROJECT, weak=False)
         self._build_start()
         self._build_weak()
         self._build_busy()
@@ -249,6 +249,7 @@ class TrainPanel(Panel):
         enable(self._self_train, can, _SELF_TRAIN, why)
         self._recipe.setEnabled(can)
         self._weak_line.say("" if self._running else state.line or state.why_not)
+        self._weak_box.setVisible(state.weak)
 
     def show_progress(self, message: str, fraction: float | None) -> None:
         """Show how far it is; `fraction` in [0, 1], None while unknown."""

@@ -125,12 +125,14 @@ def test_the_button_starts_with_what_is_set(qtbot: Any, panel: TrainPanel) -> No
 def test_weak_masks_train_what_is_chosen(qtbot: Any, panel: TrainPanel) -> None:
     told: list[Any] = []
     panel.self_train_requested.connect(lambda *values: told.append(values))
-    panel.show_weak(WeakState(why_not="the chosen model learnt from masks"))
+    panel.show_weak(WeakState(why_not="the chosen model learnt from masks", weak=False))
+    assert panel._weak_box.isHidden()
     press(qtbot, panel, "diffseg.train.self_train")
     assert not told
     assert panel._self_train.toolTip() == "the chosen model learnt from masks"
     panel.show_weak(WeakState(("lgg-segdiff", "lgg-unet"), "4 weak masks"))
     assert panel._weak_line.text() == "4 weak masks"
+    assert not panel._weak_box.isHidden()
     press(qtbot, panel, "diffseg.train.self_train")
     panel._recipe.setCurrentIndex(1)
     panel._minutes.setValue(2.5)

@@ -103,8 +103,10 @@ def ended(folder: Path, outcome: str = "kept") -> SelfTrained:
 def test_a_strong_model_has_no_weak_masks(window: Any) -> None:
     open_panel(window)
     assert state_of_panel(window).why_not == ""
+    assert state_of_panel(window).weak
     pieces = len(window.works.pieces)
     window.views.model.model_chosen.emit("strong")
+    assert not state_of_panel(window).weak
     assert "learnt from masks" in state_of_panel(window).why_not
     window.views.train.self_train_requested.emit("lgg-unet", None, 0.01, 0.0)
     assert not window.desk.learning.train.running
