@@ -152,7 +152,29 @@ class Length(Part):
     log_steps: int = Field(20, ge=1, title="Steps that a line of the log averages")
 
 
-class Finetuning(Part):
+class Gate(Part):
+    """What a trained model may lose against the one before it, and who judges."""
+
+    tolerance: float = Field(
+        0.01,
+        ge=0,
+        lt=1,
+        title="Dice that a class may lose on held-out cases",
+        description="The gate refuses what loses more",
+    )
+    overall_tolerance: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        title="Dice that the mean of all classes may lose on held-out cases",
+        description="The gate refuses what loses more",
+    )
+    held_out: float = Field(
+        0.25, gt=0, lt=1, title="Share of the reviewed patients that are held out"
+    )
+
+
+class Finetuning(Gate):
     """What keeps a model that learns from corrections near what it knew."""
 
     rate: float = Field(
@@ -186,26 +208,9 @@ class Finetuning(Part):
         title="Shares of the way from the parent's weights to the trained ones",
         description="Tried on the held-out cases; the best child is the run's",
     )
-    tolerance: float = Field(
-        0.01,
-        ge=0,
-        lt=1,
-        title="Dice that a class may lose on held-out cases",
-        description="The gate refuses what loses more",
-    )
-    overall_tolerance: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        title="Dice that the mean of all classes may lose on held-out cases",
-        description="The gate refuses what loses more",
-    )
-    held_out: float = Field(
-        0.25, gt=0, lt=1, title="Share of the reviewed patients that are held out"
-    )
 
 
-class SelfTraining(Part):
+class SelfTraining(Gate):
     """Which weak masks teach a segmenter, and by what the gate judges it."""
 
     by: Literal["uncertainty", "expected_dice"] = Field(
@@ -231,23 +236,6 @@ class SelfTraining(Part):
         title="Uncertainty above which a voxel carries no loss",
         description="1: every voxel counts. With two classes, 0.5 is where the "
         "likelier one has a probability of 0.89",
-    )
-    tolerance: float = Field(
-        0.01,
-        ge=0,
-        lt=1,
-        title="Dice that a class may lose on held-out cases",
-        description="Against the weak model; the gate refuses what loses more",
-    )
-    overall_tolerance: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        title="Dice that the mean of all classes may lose on held-out cases",
-        description="Against the weak model; the gate refuses what loses more",
-    )
-    held_out: float = Field(
-        0.25, gt=0, lt=1, title="Share of the reviewed patients that are held out"
     )
 
 

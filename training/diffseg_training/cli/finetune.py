@@ -9,11 +9,20 @@ import typer
 from diffseg.cli.output import emit, follow
 from diffseg.cli.project_options import Annotator, Dir, Json, who
 from diffseg.errors import UserError
+from diffseg_training.cli.run_options import (
+    PATIENT,
+    Device,
+    HoldOut,
+    OverallTolerance,
+    Patient,
+    Resume,
+    Seed,
+    Tolerance,
+    names_of,
+)
 
 if TYPE_CHECKING:
     from diffseg_training.finetuning.job import Finetuned
-
-_PATIENT = r"^(sub-[A-Za-z0-9]+)"
 
 
 def finetune(
@@ -26,10 +35,7 @@ def finetune(
         str | None,
         typer.Option(metavar="CASE,...", help="To learn from; else all reviewed."),
     ] = None,
-    hold_out: Annotated[
-        str | None,
-        typer.Option(metavar="CASE,...", help="To judge by; else drawn by the seed."),
-    ] = None,
+    hold_out: HoldOut = None,
     replay: Annotated[
         str | None, typer.Option(metavar="DATASET", help="Base data to mix in.")
     ] = None,
@@ -42,26 +48,16 @@ def finetune(
     minutes: Annotated[
         float | None, typer.Option(help="Of training, instead of the recipe's steps.")
     ] = None,
-    tolerance: Annotated[
-        float | None,
-        typer.Option(help="Dice that a held-out class may lose; else the recipe's."),
-    ] = None,
-    overall_tolerance: Annotated[
-        float | None,
-        typer.Option(help="Dice that the classes' mean may lose; else the recipe's."),
-    ] = None,
+    tolerance: Tolerance = None,
+    overall_tolerance: OverallTolerance = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Override, as finetuning.rate=0.2; repeatable."),
     ] = None,
-    patient: Annotated[
-        str, typer.Option(metavar="REGEX", help="Its group is the patient's name.")
-    ] = _PATIENT,
-    seed: Annotated[int, typer.Option(help="Every random number follows.")] = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run that was broken off.")
-    ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    patient: Patient = PATIENT,
+    seed: Seed = 0,
+    resume: Resume = False,
+    device: Device = "auto",
     annotator: Annotator = None,
     json: Json = False,
 ) -> None:
@@ -98,11 +94,6 @@ def finetune(
 
     done = follow(iter_finetune(job))
     emit(done.as_json(), json, lambda: _text(done))
-
-
-def names_of(text: str | None) -> tuple[str, ...]:
-    """Names that are joined by commas."""
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
 def _text(done: Finetuned) -> str:

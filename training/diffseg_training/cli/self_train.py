@@ -8,12 +8,20 @@ import typer
 
 from diffseg.cli.output import emit, follow
 from diffseg.cli.project_options import Annotator, Dir, Json, who
-from diffseg_training.cli.finetune import names_of
+from diffseg_training.cli.run_options import (
+    PATIENT,
+    Device,
+    HoldOut,
+    OverallTolerance,
+    Patient,
+    Resume,
+    Seed,
+    Tolerance,
+    names_of,
+)
 
 if TYPE_CHECKING:
     from diffseg_training.selftraining.job import SelfTrained
-
-_PATIENT = r"^(sub-[A-Za-z0-9]+)"
 
 
 def self_train(
@@ -41,36 +49,23 @@ def self_train(
     id_: Annotated[
         str | None, typer.Option("--id", help="What the new model is called.")
     ] = None,
-    hold_out: Annotated[
-        str | None,
-        typer.Option(metavar="CASE,...", help="To judge by; else drawn by the seed."),
-    ] = None,
+    hold_out: HoldOut = None,
     no_judge: Annotated[
         bool, typer.Option("--no-judge", help="Keep it unjudged, and say so.")
     ] = False,
     minutes: Annotated[
         float | None, typer.Option(help="Of training, instead of the recipe's length.")
     ] = None,
-    tolerance: Annotated[
-        float | None,
-        typer.Option(help="Dice that a held-out class may lose; else 0.01."),
-    ] = None,
-    overall_tolerance: Annotated[
-        float | None,
-        typer.Option(help="Dice that the classes' mean may lose; else 0."),
-    ] = None,
+    tolerance: Tolerance = None,
+    overall_tolerance: OverallTolerance = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="Override, as self_training.by=expected_dice."),
     ] = None,
-    patient: Annotated[
-        str, typer.Option(metavar="REGEX", help="Its group is the patient's name.")
-    ] = _PATIENT,
-    seed: Annotated[int, typer.Option(help="Every random number follows.")] = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run that was broken off.")
-    ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    patient: Patient = PATIENT,
+    seed: Seed = 0,
+    resume: Resume = False,
+    device: Device = "auto",
     annotator: Annotator = None,
     json: Json = False,
 ) -> None:

@@ -40,10 +40,10 @@ def read_run_recipe(folder: Path, job: FinetuneJob) -> Recipe:
     overrides = list(job.settings)
     if job.minutes is not None:
         overrides += [f"length.minutes={job.minutes}", "length.steps=null"]
-    if job.tolerance is not None:
-        overrides.append(f"finetuning.tolerance={job.tolerance}")
-    if job.overall_tolerance is not None:
-        overrides.append(f"finetuning.overall_tolerance={job.overall_tolerance}")
+    for name in ("tolerance", "overall_tolerance"):
+        value = getattr(job, name)
+        if value is not None:
+            overrides.append(f"finetuning.{name}={value}")
     if job.replay is not None and not _says(job, "finetuning.anchor"):
         overrides.append("finetuning.anchor=0")  # the base data hold the model instead
     recipe = load_recipe(str(folder / FILE), overrides)
