@@ -19,10 +19,9 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import numpy as np
-import torch
 import typer
 from numpy.typing import NDArray
 from weak_folds import (
@@ -36,35 +35,25 @@ from weak_folds import (
     prepared,
     showing,
 )
+from weak_sources import RECIPE, Maps, sources
 
-from diffseg.diffusion import generator, schedule_of
-from diffseg.diffusion.gradient_maps import mean_gradient_map
 from diffseg.domain import ImageLabels, Request
 from diffseg.domain.slice_labels import PRESENT
 from diffseg.metrics import dice
-from diffseg.models import load_weights, read_folder
-from diffseg.networks import build_network
-from diffseg.networks.cdm import Cdm
-from diffseg.networks.noisy_classifier import log_probability
 from diffseg.progress import run
 from diffseg.segmenters import load_segmenter
-from diffseg.segmenters.cams import raw_maps, unit_maps
+from diffseg.segmenters.cams import unit_maps
 from diffseg.segmenters.cams.choosing import chosen_on_masks, masks_of
-from diffseg.segmenters.weak.changing import change_map
-from diffseg.segmenters.weak.thresholds import Threshold, stretched
-from diffseg.volume import atomic_write_bytes
+from diffseg.segmenters.weak.thresholds import Threshold
+from diffseg.volume import atomic_write_bytes, read_mask
 from diffseg_training.dataset import Case, Dataset, load_dataset, read_image
 from diffseg_training.labelled import LabelledExample
 from diffseg_training.recipe import load_recipe
 from diffseg_training.run import train_model
-from diffseg_training.weak.baselines import save_baseline
-from diffseg_training.weak.stages import load_part
 
 app = typer.Typer(add_completion=False, help=__doc__)
-RECIPE = "lgg-cldf"
 TRAINED = ("diffusion", "classifier", "cam")
 RULES = ("labels", "masks")
-LEVELS, STEPS, BATCH = (50, 100, 150, 200, 250, 300), 10, 16
 SELECTIONS = {
     "as it comes": (),
     **{
@@ -81,7 +70,6 @@ SELECTIONS = {
     ),
 }
 """Settings of the selection that are tried on val."""
-Maps = Callable[[torch.Tensor], Floats]
 Out = Annotated[Path, typer.Option(help="Where runs and numbers are kept.")]
 
 
@@ -100,10 +88,10 @@ def fold(
     dataset = load_dataset(manifest)
     length = [f"length.minutes={minutes}"]
     _trained(RECIPE, manifest, home / "cldf", length)
-    for name, maps in _sources(home / "cldf"):
+    for name, maps in sources(home / "cldf"):
         _once(home / f"{name}.json", partial(_of_maps, name, maps, dataset))
     _tried(home, manifest, dataset, length, members)
-    same = ["preparation.size=[128,128]", f"length.minutes={unet}"]
+    same = ["preparation.size=[128,128]", "patch=[128,128]", f"length.minutes={unet}"]
     _trained("lgg-unet", manifest, home / "unet", same)
     _once(home / "unet.json", partial(_of_model, home / "unet" / "model", dataset, 1))
     show(out)
@@ -138,69 +126,6 @@ def _once(path: Path, found: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         print(f"drawing {path.stem}", flush=True)
         atomic_write_bytes(path, json.dumps(found()).encode())
     return dict(json.loads(path.read_text()))
-
-
-def _sources(chain: Path) -> Iterator[tuple[str, Maps]]:
-    """What CLDF refines, and its baselines, of the chain's own networks."""
-    recipe = load_recipe(RECIPE)
-    cam = load_part(chain / "cam" / "part")
-    source = cast("Any", recipe.objective).cam.source
-    yield "cam", lambda images: raw_maps(source, cam, images)
-    classifier = cast("Any", load_part(chain / "classifier" / "part"))
-    schedule = schedule_of(recipe.sampling)
-
-    def score(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        told = torch.full((len(x), 1), PRESENT)
-        return log_probability(classifier(x, t).float(), told)
-
-    def steep(images: torch.Tensor) -> Floats:
-        maps = mean_gradient_map(
-            score, images, schedule, LEVELS, lambda i: _noise(images, i)
-        )
-        return np.stack([stretched(one, 2.0) for one in maps.numpy()])
-
-    yield "gradient", _by_batches(steep)
-    model = read_folder(chain / "model")
-    for kind in ("perturbed", "anomaly"):
-        made = chain / f"baseline-{kind}"
-        if not made.is_dir():
-            save_baseline(model, cast("Any", kind), made)
-        yield kind, _by_batches(_change(made))
-
-
-def _change(folder: Path) -> Maps:
-    """Maps of a baseline: where a slice changes."""
-    model = read_folder(folder)
-    config = dict(model.card.network)
-    network = cast("Cdm", build_network(str(config.pop("name")), **config))
-    network.load_state_dict(load_weights(model))
-    network.eval().requires_grad_(False)
-    schedule, prediction = (
-        schedule_of(model.card.sampling),
-        model.card.sampling.prediction,
-    )
-
-    def maps(images: torch.Tensor) -> Floats:
-        states = torch.full((len(images), 1), PRESENT)
-        noise = _noise(images, 0)
-        found = change_map(
-            network, schedule, prediction, images, states, 0, noise, STEPS
-        )
-        made: Floats = found.float().numpy()
-        return made
-
-    return maps
-
-
-def _noise(images: torch.Tensor, number: int) -> torch.Tensor:
-    return torch.randn(images.shape, generator=generator(0, number))
-
-
-def _by_batches(maps: Maps) -> Maps:
-    """The same, of a batch at a time."""
-    return lambda images: np.concatenate(
-        [maps(part) for part in torch.split(images, BATCH)]
-    )
 
 
 def _of_maps(name: str, maps: Maps, dataset: Dataset) -> dict[str, Any]:
@@ -243,7 +168,8 @@ def _tried(
         for stage in TRAINED if index else ():
             if not (folder / stage).is_dir():
                 shutil.copytree(home / "cldf" / stage, folder / stage)
-        shutil.copy(home / "cldf" / "chain.json", folder / "chain.json") if index else 0
+        if index:
+            shutil.copy(home / "cldf" / "chain.json", folder / "chain.json")
         _trained(RECIPE, manifest, folder, [*length, *overrides])
         look = partial(_probabilities, folder / "model", dataset, "val", members)
         tried[name] = _once(home / f"tried-{index}.json", partial(_scored, look))
@@ -301,20 +227,14 @@ def _probabilities(
     names = segmenter.card.labels.names
     labels = ImageLabels.parse(",".join(names))
     for case in dataset.split(split):
-        truth = masks_of_one(case) if case.labels else None
-        if truth is None or not truth.any():
+        if case.mask is None or not case.labels:
+            continue
+        truth = np.asarray(read_mask(case.mask)[0] > 0)
+        if not truth.any():
             continue
         request = Request(read_image(case), labels=labels, members=members, steps=6)
         made = segmenter.propose(request)
         yield case, made.probability[0, 0], made.mask[0] > 0, truth
-
-
-def masks_of_one(case: Case) -> NDArray[np.bool_]:
-    """Reference (Y, X) of a slice."""
-    from diffseg.volume import read_mask
-
-    assert case.mask is not None
-    return np.asarray(read_mask(case.mask)[0] > 0)
 
 
 def _dice(found: NDArray[Any], wanted: NDArray[Any]) -> float | None:
