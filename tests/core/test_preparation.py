@@ -162,6 +162,32 @@ def test_window() -> None:
         normalise(image, Intensity(kind="window"))
 
 
+def test_tissue_looks_the_same_at_any_gain() -> None:
+    source = np.random.default_rng(0)
+    image = source.uniform(0, 4, (1, 1, 40, 40)).astype(np.float32)
+    image[..., 8:32, 8:32] = source.uniform(90, 110, (24, 24))
+    image[..., 15:20, 15:20] = 160
+    image[..., 8:10, 8:32] = 900  # fat near the coil
+    wanted = normalise(image, Intensity(kind="tissue"))
+    assert wanted[..., 30, 20:30].mean() == pytest.approx(0, abs=0.1)
+    assert wanted[..., :6, :].mean() == pytest.approx(-1, abs=0.05)
+    assert wanted[..., 17, 17] == pytest.approx(0.6, abs=0.1)
+    assert wanted.max() == 2  # the fat, clipped
+    louder = normalise(image * 7, Intensity(kind="tissue"))
+    np.testing.assert_allclose(louder, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0, 5])
+def test_tissue_of_an_image_without_air_or_with_nothing(value: float) -> None:
+    flat = np.full((1, 1, 8, 8), value, np.float32)
+    assert (normalise(flat, Intensity(kind="tissue")) == -1).all()
+    flat[..., 0, 0] = value + 1  # and where all but a voxel are alike
+    found = normalise(flat, Intensity(kind="tissue"))
+    assert np.isfinite(found).all()
+    flat[..., 0, 0] = value - 1
+    assert np.isfinite(normalise(flat, Intensity(kind="tissue"))).all()
+
+
 def test_nan_and_infinite_voxels_become_the_median_and_are_told() -> None:
     image = np.arange(27, dtype=np.float64).reshape(1, 3, 3, 3)
     image[0, 0, 0, :] = np.nan, np.inf, 1e300

@@ -20,15 +20,17 @@ class _Frozen(BaseModel):
 class Intensity(_Frozen):
     """How intensities are brought to the network's range, within the region."""
 
-    kind: Literal["zscore", "window", "range", "standard"] = Field(
+    kind: Literal["zscore", "window", "range", "standard", "tissue"] = Field(
         "zscore",
         title="Normalisation",
         description="zscore: mean 0 and SD 1; window: low to high becomes -1 to 1; "
         "range: low to high, or else the smallest to the largest, becomes `to`; "
-        "standard: less `mean`, divided by `deviation`",
+        "standard: less `mean`, divided by `deviation`; tissue: air becomes -1 and the "
+        "median of what is not air 0, for MR without units",
     )
     low: float | None = Field(None, title="Start", description="kinds window, range")
     high: float | None = Field(None, title="End", description="kinds window, range")
+    most: float = Field(2.0, gt=0, title="Most", description="kind tissue, clipped")
     clip_sigma: float = Field(5.0, gt=0, title="Clip", description="kind zscore, SDs")
     to: tuple[float, float] = Field(
         (0.0, 1.0), title="Range of the input", description="kind range"

@@ -65,7 +65,8 @@ def normalise(image: Floats, intensity: Intensity) -> Floats:
         become -1 to 1, clipped. ``range``: `low` to `high`, or else the smallest to
         the largest of each channel, become the ends of `to`, clipped; a constant
         channel of unknown ends becomes the lower one. ``standard``: less `mean`,
-        divided by `deviation`, which are given for each channel.
+        divided by `deviation`, which are given for each channel. ``tissue``: see
+        `_by_tissue`; a constant channel becomes -1.
 
     Returns
     -------
@@ -85,6 +86,8 @@ def normalise(image: Floats, intensity: Intensity) -> Floats:
         return np.stack([_in_range(channel, intensity) for channel in image])
     if intensity.kind == "standard":
         return _standard(image, intensity)
+    if intensity.kind == "tissue":
+        return np.stack([_by_tissue(channel, intensity.most) for channel in image])
     normalised = np.zeros_like(image)
     for channel, into in zip(image, normalised, strict=True):
         mean, deviation = _moments(channel)
@@ -106,6 +109,28 @@ def _in_range(channel: Floats, intensity: Intensity) -> Floats:
     share = np.clip((channel.astype(np.float64) - low) / (high - low), 0, 1)
     scaled: Floats = (first + share * (last - first)).astype(np.float32)
     return scaled
+
+
+def _by_tissue(channel: Floats, most: float) -> Floats:
+    """Air becomes -1 and the median of tissue 0, clipped at `most`.
+
+    MR has no units: the same tissue is twice as bright in the next scan, and the scalp,
+    bright near the coil, says nothing about it. Air is the first percentile; tissue is
+    what lies above the middle between air and Otsu's threshold, which parts fat from
+    the rest where fat is bright.
+    """
+    from skimage.filters import threshold_otsu  # slow to import
+
+    if channel.min() == channel.max():
+        return np.full_like(channel, -1)
+    parted = float(threshold_otsu(channel))  # type: ignore[no-untyped-call]
+    # Where next to nothing is air, the first percentile may be tissue.
+    air = min(float(np.percentile(channel, 1)), parted)
+    tissue = channel[channel > (air + parted) / 2]
+    middle = float(np.median(tissue))  # of something: the largest lies above Otsu's
+    scaled = (channel.astype(np.float64) - air) / (middle - air) - 1
+    clipped: Floats = np.clip(scaled, -1, most).astype(np.float32)
+    return clipped
 
 
 def _standard(image: Floats, intensity: Intensity) -> Floats:

@@ -36,6 +36,18 @@ class Brightness(nn.Module):
         return torch.stack([torch.zeros_like(bright), bright], dim=1)[:, None]
 
 
+class Mean(nn.Module):
+    """A classifier of slices that sees the structure where they are bright."""
+
+    classes = 1
+
+    def stages(self, image: Tensor) -> tuple[Tensor, ...]:
+        return (image,)
+
+    def answer(self, maps: tuple[Tensor, ...]) -> Tensor:
+        return maps[0].mean((1, 2, 3))[:, None]
+
+
 def encoded(image: Tensor) -> list[Tensor]:
     return [image[:, :, ::2, ::2] * 10, image + 3]
 
@@ -43,7 +55,7 @@ def encoded(image: Tensor) -> list[Tensor]:
 def teachers() -> Teachers:
     return Teachers(
         Brightness(),  # type: ignore[arg-type]
-        nn.Identity(),
+        Mean(),
         "bright",
         CleanMaps(encoded, (1, 1)),
         noise_schedule("linear"),
@@ -111,6 +123,16 @@ def test_features_are_those_at_the_selected_pixels(tmp_path: Path) -> None:
     # The second map is the image itself: foreground is what is bright in it.
     assert (features[classes == 1, 1] > 5).all()
     assert (features[classes == 0, 1] < 4).all()
+
+
+def test_maps_that_are_low_where_the_class_is_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert selected(tmp_path)["upside_down"] == []
+    right: Any = choosing.cam_maps
+    monkeypatch.setattr(choosing, "cam_maps", lambda *given: 1 - right(*given))
+    options = selecting(fusion="gradient")
+    assert selected(tmp_path / "turned", options)["upside_down"] == ["disc"]
 
 
 def test_a_slice_in_which_nothing_is_sure_is_skipped_and_counted(

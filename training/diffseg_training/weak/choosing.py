@@ -15,8 +15,10 @@ from diffseg.diffusion.gradient_maps import mean_gradient_map
 from diffseg.domain.slice_labels import PRESENT, UNKNOWN
 from diffseg.networks.noisy_classifier import NoisyClassifier, log_probability
 from diffseg.segmenters.cams import cam_maps
+from diffseg.segmenters.cams.sign import is_upside_down
 from diffseg.segmenters.weak.features import MapSource
 from diffseg.segmenters.weak.thresholds import Floats
+from diffseg_training.labelled import LabelledExample
 from diffseg_training.settings.cldf import Gradients
 from diffseg_training.weak.selection import Rules, selected
 
@@ -104,6 +106,32 @@ def selections(
         one = selected(cams, steep, rules)
         names = np.array([-1, 0, *(k + 1 for k in shown)], np.int16)
         found[place] = names[one + 1]
+    return found
+
+
+def upside_down(
+    examples: Sequence[LabelledExample],
+    shown: Sequence[Place],
+    teachers: Teachers,
+    device: str,
+) -> list[str]:
+    """Names of the classes whose activation maps are low where the class is.
+
+    Asked of the classifier on at most 32 slices; see
+    `diffseg.segmenters.cams.sign.is_upside_down`.
+    """
+    some = [shown[int(i)] for i in np.linspace(0, len(shown) - 1, min(32, len(shown)))]
+    looked = [examples[place.example].plane(place.plane) for place in some]
+    same = [one for one in looked if one[0].shape == looked[0][0].shape]
+    states = torch.stack([said for _, said in same])
+    images = torch.stack([image for image, _ in same]).to(device)
+    found = []
+    for index, name in enumerate(examples[0].labels.names):
+        there = images[(states[:, index] == PRESENT).to(device)]
+        if len(there):
+            maps = cam_maps(teachers.cam_source, teachers.cam, there, index)
+            if is_upside_down(teachers.cam, there, maps, index):
+                found.append(name)
     return found
 
 

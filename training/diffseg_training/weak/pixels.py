@@ -17,7 +17,13 @@ from diffseg.segmenters.weak.features import gathered, mean_maps, with_border
 from diffseg_training.cache import Cache
 from diffseg_training.labelled import LabelledExample
 from diffseg_training.settings.cldf import Gradients, Selecting
-from diffseg_training.weak.choosing import Place, Teachers, noise_of, selections
+from diffseg_training.weak.choosing import (
+    Place,
+    Teachers,
+    noise_of,
+    selections,
+    upside_down,
+)
 from diffseg_training.weak.selection import Rules, drawn
 
 _BATCH = 4  # slices at once
@@ -66,7 +72,8 @@ def iter_pixels(
     -------
     dict
         slices, selected (slices with pixels), skipped, negatives, foreground (mean
-        share of the slices that is surely of a class).
+        share of the slices that is surely of a class), upside_down (names of classes
+        that the classifier sees where their activation maps are low).
 
     Raises
     ------
@@ -92,6 +99,7 @@ def iter_pixels(
             "others that are surely background: lower objective.selection's "
             "thresholds, or look at the activation maps"
         )
+    turned = upside_down(examples, shown, teachers, device)
     share = float(np.mean([(classes > 0).mean() for classes in chosen]))
     told = {
         "slices": len(shown),
@@ -99,8 +107,11 @@ def iter_pixels(
         "skipped": len(shown) - len(chosen),
         "negatives": len(empty),
         "foreground": round(share, 4),
+        "upside_down": turned,
     }
     message = f"{told['skipped']} of {len(shown)} slices skipped, nothing sure in them"
+    if turned:
+        message += f"; activation maps seem to be upside down: {', '.join(turned)}"
     yield Progress("pixels", len(todo), len(todo), message)
     return told
 
