@@ -80,6 +80,23 @@ def files_in(name: str, folder: Path) -> ClipFiles:
     )
 
 
+def parts_of(files: ClipFiles) -> dict[str, Path]:
+    """Files that a copy needs, by the name that they have in a folder of their own.
+
+    Raises
+    ------
+    UserError
+        It is a file of weights whose configuration open_clip has, and no folder.
+    """
+    config = files.weights.parent / CONFIG
+    if not config.is_file():
+        raise UserError(f"CLIP {files.name} is no folder with {CONFIG}: refer to it")
+    found = {CONFIG: config, files.weights.name: files.weights}
+    if files.text_folder is not None:
+        found |= {name: files.text_folder / name for name in _TEXT_FILES}
+    return {name: path for name, path in found.items() if path.is_file()}
+
+
 def files_of(
     name: str, architecture: str, weights: Path, preprocessing: dict[str, Any]
 ) -> ClipFiles:

@@ -93,6 +93,12 @@ def whole_folder(path: str | Path) -> DiffusionFolder:
     return DiffusionFolder(folder, variants, content, (*files, scheduler))
 
 
+def parts_of(folder: DiffusionFolder) -> dict[str, Path]:
+    """Files that a copy needs, by their paths within the folder."""
+    needed = (folder.path / INDEX, *folder.files)
+    return {file.relative_to(folder.path).as_posix(): file for file in needed}
+
+
 def _weights(folder: Path, stem: str) -> tuple[Path, str | None]:
     for variant in (None, "fp16"):
         name = f"{stem}.{variant}" if variant else stem
