@@ -19,14 +19,15 @@ def assemble(
         str, typer.Option(metavar="NAME|DIR", help="Such as openai-vitb16.")
     ],
     labels: Annotated[
-        str, typer.Option(metavar="NAME,...", help="Its classes; or object, to be told.")
+        str,
+        typer.Option(metavar="NAME,...", help="Its classes; or object, to be told."),
     ],
     diffusion: Annotated[
         str | None, typer.Option(metavar="NAME|DIR", help="Such as sd-2.1-base.")
     ] = None,
     prompts: Annotated[
         str, typer.Option(help="Kind of images: ct, dermoscopy, mri, ...")
-    ] = "photographs",
+    ] = "natural",
     words: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Prompts laid over those.")
     ] = None,
@@ -61,8 +62,8 @@ def assemble(
     sd-2.1-base --prompts dermoscopy --labels lesion
     """
     from diffseg.models import add_model
-    from diffseg.segmenters.text.assembling import Assembly
     from diffseg.segmenters.text.assembling import assemble as make
+    from diffseg.segmenters.text.assembly import Assembly
 
     parts = Assembly(
         clip=clip,

@@ -14,7 +14,7 @@ from diffseg.domain.fusion import Fusion
 from diffseg.domain.prompts import PromptBook
 from diffseg.errors import UserError
 
-METHOD = "diclip"
+METHOD: Literal["diclip"] = "diclip"
 BESIDE = "./"
 """What a backbone's place begins with that lies in a folder beside the card."""
 

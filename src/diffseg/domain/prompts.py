@@ -172,7 +172,7 @@ def prompts_for(names: Sequence[str], book: PromptBook) -> Prompts:
 
 
 def meant(name: str, book: PromptBook) -> tuple[str, ...]:
-    """Words that mean a class: a book's, or its name; `UserError` if it says nothing."""
+    """Words that mean a class, a book's or its name, which may say nothing."""
     said = plain(name)
     found = book.classes.get(said)
     if found is not None:

@@ -128,4 +128,3 @@ class Diclip:
     def propose(self, request: Request) -> Proposal:
         """Answer a request here and now."""
         return run(self.iter_propose(request))
-

@@ -277,4 +277,5 @@ def _provenance(plan: _Plan, host: Host) -> Provenance:
         device=host.device,
         threads=host.threads,
         seconds={},
+        text=plan.request.text,
     )

@@ -61,7 +61,7 @@ class Answerer:
         return surgery_cam(patches, seen.class_token, every, len(texts.names))
 
     def retrieved_scores(self, seen: Seen) -> Tensor | None:
-        """What cache or adapter say (1, N, K + 1), background first; None of neither."""
+        """What cache or adapter say (1, N, K + 1), background first; None: no such."""
         config = self.config
         if self.adapter is not None:
             found: Tensor = self.adapter(seen.patches, seen.class_token)
@@ -95,7 +95,9 @@ class Answerer:
             return cam
         config = self.config
         learnt = self.adapter is not None
-        maps = answered(scores) if learnt else branches(scores, negative=config.negative)
+        maps = (
+            answered(scores) if learnt else branches(scores, negative=config.negative)
+        )
         return fused(maps[..., list(indices)], cam, config.cache_weight)
 
     @torch.no_grad()

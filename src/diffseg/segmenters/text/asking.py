@@ -20,9 +20,7 @@ def asked_by(card: ModelCard, request: Request) -> Asked:
     config = diclip_config(card.network, f"model {card.id}")
     said, marked = request.slice_labels, []
     if said is not None:
-        marked = [
-            name for name in said.names if (said.of(name) == PRESENT).any()
-        ]
+        marked = [name for name in said.names if (said.of(name) == PRESENT).any()]
     return asked_of(
         card.labels.names, config.words.book, request.text, request.labels, marked
     )

@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from pydantic import ValidationError
 
 from diffseg.domain import (
     Intensity,
@@ -23,7 +22,6 @@ from diffseg.domain import (
     Preparation,
     Sampling,
 )
-from diffseg.domain.card import COLOURS
 from diffseg.domain.diclip import (
     BESIDE,
     METHOD,
@@ -53,6 +51,7 @@ from diffseg.models.text_diffusion_files import (
 )
 from diffseg.models.text_diffusion_files import identity_of as diffusion_identity
 from diffseg.models.text_diffusion_files import parts_of as diffusion_parts
+from diffseg.segmenters.text.assembly import Assembly, Trained
 from diffseg.segmenters.text.cache_files import load_cache, save_cache
 from diffseg.segmenters.text.loading import CACHE, backbone_identities, check_card
 
@@ -71,64 +70,6 @@ _LIMITS = (
     "for in: say which slices are without it.",
     "What is smaller than a patch of the CLIP is hardly found.",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """An adapter or a head: its configuration and its weights."""
-
-    config: Mapping[str, Any]
-    weights: Mapping[str, Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class Assembly:
-    """What a model is made of.
-
-    Parameters
-    ----------
-    clip : str
-        As `diffseg.models.clip_weights.load_clip` takes it.
-    labels : sequence of str
-        Classes; one that says nothing, such as ``object``, waits for a text.
-    diffusion : str, optional
-        As `diffseg.models.text_diffusion.load_text_diffusion` takes it, or a folder.
-    prompts : str
-        Kind of images that words ship for.
-    words : Path, optional
-        A prompts file, laid over those.
-    variant : {"paper", "code"}
-    options : mapping
-        Of `DiclipConfig`, over those of the variant.
-    channels : sequence of str
-        Of the images.
-    preparation : Preparation, optional
-        In the place of one that follows from `prompts` and `channels`.
-    cache : Path, optional
-        Folder of a cache, built with the same backbones and options.
-    adapter, head : Trained, optional
-    copy : bool
-        Whether folders are copied beside the card, and not referred to.
-    members : int
-    about : mapping
-        Fields of the card: modality, licence, data and so on.
-    """
-
-    clip: str
-    labels: Sequence[str]
-    diffusion: str | None = None
-    prompts: str = "photographs"
-    words: Path | None = None
-    variant: str = "paper"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    channels: Sequence[str] = COLOURS
-    preparation: Preparation | None = None
-    cache: Path | None = None
-    adapter: Trained | None = None
-    head: Trained | None = None
-    copy: bool = True
-    members: int = 4
-    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def assemble(out: str | Path, id: str, parts: Assembly) -> ModelFolder:
@@ -316,9 +257,12 @@ def _card(
             sha256="0" * 64,
             **told,
         )
-    except ValueError as err:
-        said = " ".join(str(err).splitlines()[-2].split())
-        raise UserError(f"model {id!r}: {said}") from None
+    except ValidationError as err:
+        first = err.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        if place == "id":
+            first["msg"] = f"{id!r} is not lower-case letters, digits, . _ and -"
+        raise UserError(f"card: {place}: {first['msg']}") from None
 
 
 def _copy(files: Mapping[str, Path], target: Path) -> None:

@@ -1,4 +1,4 @@
-"""A model of the method `diclip` from its folder: each part checked against its card."""
+"""A model of the method `diclip` from its folder, each part held against its card."""
 
 from __future__ import annotations
 
@@ -134,7 +134,9 @@ def check_card(card: ModelCard, config: DiclipConfig) -> None:
         )
     intensity = preparation.intensity
     if intensity.kind != "range" or intensity.to != (0.0, 1.0):
-        raise UserError(f"{what} sees intensities of 0 to 1: give kind range, to [0, 1]")
+        raise UserError(
+            f"{what} sees intensities of 0 to 1: give kind range, to [0, 1]"
+        )
     missing = [one for one in config.shown if one not in preparation.channels]
     if missing:
         known = ", ".join(preparation.channels)
@@ -194,6 +196,6 @@ def _part(
         part.load_state_dict(mine)
     except RuntimeError:
         raise UserError(
-            f"{where}: the weights of its {name} are not those of network.{name}"
+            f"{where}: the weights of its {name} are not those of its card"
         ) from None
     return part.requires_grad_(False).eval()

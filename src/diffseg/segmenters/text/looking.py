@@ -59,16 +59,10 @@ class Looker:
     ) -> None:
         self._clip, self._diffusion = clip, diffusion
         self._config, self.store = config, store
-        tower = tower_of(clip.visual)
         self._attended = 0
         if "affinity" in config.refinement and config.answer == "maps":
-            self._attended = min(config.affinity_layers, tower.depth)
-        self._shares = [1.0] * self._attended
-        if config.affinity_by_heads:
-            nothing = clip.normalised(torch.zeros(1, 3, *clip.patch))
-            heads = tower.heads(0, tower.embedded(nothing))[0].shape[1]
-            for index in range(min(config.layers, self._attended)):
-                self._shares[-1 - index] = float(heads)
+            depth = tower_of(clip.visual).depth
+            self._attended = min(config.affinity_layers, depth)
         self.groups_side = round(config.groups**0.5) if config.rounds else 1
 
     def shown(self, image: Tensor) -> Tensor:
@@ -180,7 +174,7 @@ class Looker:
             "weight": config.weight,
             "fusion": str(config.fusion),
             "streams": config.streams,
-            "affinity": self._shares,
+            "affinity": [self._attended, config.affinity_by_heads],
             "raw": config.answer == "head",
         }
 
@@ -228,10 +222,23 @@ class Looker:
         )
         kept = {"patches": streams.patches.float(), "class": streams.class_token}
         if self._attended:
-            mean = mean_affinity(streams.patch_attention, self._shares)
+            shares = self._shares()
+            mean = mean_affinity(streams.patch_attention, shares)
             kept["affinity"] = mean.float()
         kept |= {f"raw{i}": one.float() for i, one in enumerate(streams.raw)}
         return kept
+
+    def _shares(self) -> list[float]:
+        """Weight of each layer whose attention is kept."""
+        shares = [1.0] * self._attended
+        if self._config.affinity_by_heads:
+            clip = self._clip
+            tower = tower_of(clip.visual)
+            nothing = clip.normalised(torch.zeros(1, 3, *clip.patch))
+            heads = tower.heads(0, tower.embedded(nothing))[0].shape[1]
+            for index in range(min(self._config.layers, self._attended)):
+                shares[-1 - index] = float(heads)
+        return shares
 
     def _seen(
         self, kept: dict[str, Tensor], fine: dict[str, Tensor] | None, grid: Any

@@ -173,7 +173,9 @@ class TextMembers:
             return answer
         config = self._answerer.config
         shown = self._channels_shown(image[:, plane])
-        noise = Noise(seed, member, member_levels(config.timesteps, steps, seed, member))
+        noise = Noise(
+            seed, member, member_levels(config.timesteps, steps, seed, member)
+        )
         yield None
         seen = yield from self._looker.look(shown, noise)
         if config.answer == "head":
@@ -198,9 +200,7 @@ class TextMembers:
         if member not in self._embedded:
             assert self._asked.prompts is not None
             prompts = member_prompts(self._asked.prompts, seed, member)
-            self._embedded[member] = embedded_prompts(
-                self._clip, prompts, self._texts
-            )
+            self._embedded[member] = embedded_prompts(self._clip, prompts, self._texts)
         return self._embedded[member]
 
     def _channels_shown(self, plane: NDArray[np.float32]) -> Tensor:
