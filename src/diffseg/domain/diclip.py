@@ -135,7 +135,7 @@ class DiclipConfig(_Frozen):
     walk: int = Field(10, ge=1, title="Iterations along the diffusion attention")
     fine_heads: tuple[int, ...] = Field((), title="Heads of that; all without any")
     fine_side: int = Field(
-        512, ge=1, title="Pixels at which maps are refined", description="Longer side"
+        320, ge=1, title="Pixels at which maps are refined", description="Longer side"
     )
 
     @model_validator(mode="after")

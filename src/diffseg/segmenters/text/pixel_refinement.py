@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffseg.errors import UserError
-from diffseg.segmenters.text.neighbours import Offset, ring_offsets, shifted
+from diffseg.segmenters.text.neighbours import Offset, Surrounded, ring_offsets
 
 DILATIONS = (1, 2, 4, 8, 12, 24)
 _WIDTH = 0.3  # of both affinities, in standard deviations of the neighbourhood
@@ -41,7 +41,8 @@ def pixel_affinity(
     likeness = torch.zeros(())
     for index in range(image.shape[1]):  # one at a time: P fields are large
         channel = image[:, index : index + 1].float()
-        beside = torch.cat([shifted(channel, offset) for offset in offsets], 1)
+        around = Surrounded(channel, offsets)
+        beside = torch.cat([around.shifted(offset) for offset in offsets], 1)
         width = beside.std(1, keepdim=True) + 1e-8
         likeness = likeness - ((beside - channel) / width / _WIDTH) ** 2
     likeness = likeness / image.shape[1]
@@ -94,8 +95,8 @@ def refine_by_pixels(
     if tuple(maps.shape[2:]) != size:
         maps = functional.interpolate(maps, size, mode="bilinear", align_corners=False)
     for _ in range(iterations):
-        new = torch.zeros_like(maps)
+        around, new = Surrounded(maps, offsets), torch.zeros_like(maps)
         for index, offset in enumerate(offsets):
-            new += weights[:, index : index + 1] * shifted(maps, offset)
+            new += weights[:, index : index + 1] * around.shifted(offset)
         maps = new
     return maps
