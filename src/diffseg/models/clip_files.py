@@ -26,7 +26,13 @@ from diffseg.models.public_state import public_state
 CONFIG = "open_clip_config.json"
 TEXT_CONFIG = "config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-_TEXT_FILES = (TEXT_CONFIG, "tokenizer_config.json", "merges.txt", *VOCABULARIES)
+_TEXT_FILES = (
+    TEXT_CONFIG,
+    "tokenizer_config.json",
+    "merges.txt",
+    *VOCABULARIES,
+    "special_tokens_map.json",
+)
 
 
 @dataclass(frozen=True, slots=True)

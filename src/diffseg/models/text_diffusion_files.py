@@ -32,6 +32,8 @@ _WEIGHTS = {
     "text_encoder": "model",
 }
 _VOCABULARIES = (("vocab.json", "merges.txt"), ("tokenizer.json",))
+# Of a tokenizer; with what a text is filled up, such as "!", only one may say.
+_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _PREDICTIONS: dict[str, Prediction] = {
     "epsilon": "eps",
     "v_prediction": "v",
@@ -121,8 +123,8 @@ def _vocabulary(folder: Path) -> list[Path]:
     for names in _VOCABULARIES:
         files = [folder / "tokenizer" / name for name in names]
         if all(file.is_file() for file in files):
-            settings = folder / "tokenizer" / "tokenizer_config.json"
-            return [*files, settings] if settings.is_file() else files
+            settings = [folder / "tokenizer" / name for name in _SETTINGS]
+            return [*files, *(file for file in settings if file.is_file())]
     raise UserError(
         f"text-to-image model {folder}: tokenizer/vocab.json or tokenizer/merges.txt "
         "is missing; give a folder as diffusers writes it"
