@@ -158,6 +158,8 @@ def identity_of(folder: DiffusionFolder) -> str:
     """
     whole = hashlib.sha256()
     for file in sorted(folder.files):
+        if file.name in _SETTINGS[1:] and not _json(file, folder.path):
+            continue  # it says nothing
         whole.update(f"{file.relative_to(folder.path).as_posix()}\n".encode())
         if file.name.endswith("config.json"):
             content = _json(file, folder.path)
