@@ -2,7 +2,8 @@
 
 The plain way keeps nothing: each prompt runs both backbones, and the text-to-image
 model runs to its last attention while that of all its layers is stored. Each way runs
-in a process of its own, which tells its highest memory, after a prompt on another image.
+in a process of its own, which tells its highest memory, after a prompt on another
+image.
 
     python docs/measuring/text_speed.py --model words --image photo.png lesion hair
 """

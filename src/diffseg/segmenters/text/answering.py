@@ -7,7 +7,7 @@ a trained head, which needs no words.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -19,7 +19,13 @@ from diffseg.networks.diclip_head import DiclipHead
 from diffseg.segmenters.text.affinity import affinity_refined, symmetric_affinity
 from diffseg.segmenters.text.crf import refine_by_field
 from diffseg.segmenters.text.diffusion_refinement import refine_by_attention
-from diffseg.segmenters.text.pixel_refinement import refine_by_pixels
+from diffseg.segmenters.text.feature_store import content_of
+from diffseg.segmenters.text.neighbours import ring_offsets
+from diffseg.segmenters.text.pixel_refinement import (
+    DILATIONS,
+    pixel_affinity,
+    refine_by_pixels,
+)
 from diffseg.segmenters.text.prompts import TextEmbeddings
 from diffseg.segmenters.text.pseudo_masks import with_background
 from diffseg.segmenters.text.retrieval import (
@@ -51,6 +57,7 @@ class Answerer:
     memory: Memory | None = None
     adapter: CacheAdapter | None = None
     head: DiclipHead | None = None
+    _last: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def text_maps(self, seen: Seen, texts: TextEmbeddings) -> Tensor:
         """Similarity of patches and texts (1, N, T) in [0, 1], T classes with words."""
@@ -164,6 +171,14 @@ class Answerer:
         )
         return min_max(spread)
 
+    def _affinity(self, colours: Tensor) -> Tensor:
+        """Affinity of an image's pixels, which its members share."""
+        name = content_of(colours)
+        if name not in self._last:
+            self._last.clear()
+            self._last[name] = pixel_affinity(colours, ring_offsets(DILATIONS))
+        return self._last[name]
+
     def _by_pixels(
         self, shares: Tensor, image: Tensor, extent: tuple[int, int]
     ) -> Tensor:
@@ -171,7 +186,7 @@ class Answerer:
         size = (shares.shape[2], shares.shape[3])
         colours = _resized(image[None].to(shares.device), size)
         if "pixels" in self.config.refinement:
-            shares = refine_by_pixels(shares, colours)
+            shares = refine_by_pixels(shares, colours, weights=self._affinity(colours))
         if "field" in self.config.refinement:
             shares = refine_by_field(shares, colours)
         shares = _resized(shares, extent)

@@ -61,6 +61,7 @@ def refine_by_pixels(
     iterations: int = 20,
     dilations: Sequence[int] = DILATIONS,
     place_weight: float = 0.01,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Refine class maps by the colours of an image.
 
@@ -75,6 +76,8 @@ def refine_by_pixels(
         Distances of the 8 neighbours; outside the image its edge goes on.
     place_weight : float
         See `pixel_affinity`.
+    weights : (B, P, Y, X) Tensor, optional
+        What that gives for this image and these dilations, where it is known.
 
     Returns
     -------
@@ -89,7 +92,8 @@ def refine_by_pixels(
     if not dilations or min(dilations) < 1:
         raise UserError(f"dilations are {tuple(dilations)}; give some of 1 and more")
     offsets = ring_offsets(dilations)
-    weights = pixel_affinity(image, offsets, place_weight=place_weight)
+    if weights is None:
+        weights = pixel_affinity(image, offsets, place_weight=place_weight)
     size = (image.shape[2], image.shape[3])
     maps = maps.float()
     if tuple(maps.shape[2:]) != size:
