@@ -16,7 +16,12 @@ from diffseg.errors import UserError
 from diffseg.models import pulling
 from diffseg.models.pulling import find_public, iter_pull
 from diffseg.models.text_diffusion import load_text_diffusion
-from diffseg.models.text_diffusion_files import schedule_from
+from diffseg.models.text_diffusion_files import (
+    identity_of,
+    parts_of,
+    schedule_from,
+    whole_folder,
+)
 from diffseg.progress import run
 
 _SPEC = spec_from_file_location(
@@ -180,6 +185,15 @@ def test_the_identity_knows_scheduler_and_vocabulary(model, copy):
     known = json.loads(vocabulary.read_text())
     vocabulary.write_text(json.dumps({"ba": len(known)} | known))
     assert load_text_diffusion(f"file:{copy}").identity != model.identity
+
+
+def test_the_identity_knows_what_a_text_is_filled_up_with(copy):
+    before = identity_of(whole_folder(copy))
+    told = copy / "tokenizer" / "special_tokens_map.json"
+    told.write_text('{"pad_token": "!"}')
+    folder = whole_folder(copy)
+    assert identity_of(folder) != before
+    assert parts_of(folder)["tokenizer/special_tokens_map.json"] == told
 
 
 def test_half_weights_are_read_where_there_are_no_others(model, copy):

@@ -56,7 +56,12 @@ Labels = Annotated[
     str,
     typer.Option(metavar="NAME[=absent],...", help="What is known of the image."),
 ]
-Words = Annotated[str | None, typer.Option(help="What to look for, in words.")]
+Words = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[CLASS=]WORDS,...", help="What to look for, in words; repeatable."
+    ),
+]
 Members = Annotated[
     int | None, typer.Option(help="Draws of the ensemble; else the model's own.")
 ]
@@ -112,7 +117,8 @@ def propose(
     from diffseg.models import find_model
 
     order = Order(
-        images=images, out=out, labels=labels, text=text,
+        images=images, out=out, labels=labels,
+        text=None if text is None else ",".join(text),
         slices=table_of(slices), members=members,
         steps=steps, seed=seed, roi=roi, frame=frame, series=series,
         keep_members=keep_members, overwrite=overwrite,

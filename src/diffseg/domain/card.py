@@ -232,6 +232,11 @@ class ModelCard(_Frozen):
     licence: str
     weights: str = Field("model.safetensors", description="File beside the card")
     sha256: str = Field(description="Checksum of the weights")
+    folders: dict[str, str] = Field(
+        default_factory=dict,
+        description="Folders beside the card that belong to the model, and a checksum "
+        "of what each holds",
+    )
     calibration: dict[str, Any] | None = None
     data: str = Field(description="What it was trained on")
     recipe: str | None = None

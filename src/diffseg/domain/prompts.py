@@ -126,7 +126,7 @@ def read_prompts(path: str | Path) -> PromptBook:
     if not isinstance(told, dict):
         raise UserError(f"prompts {file}: classes must be a table of names and words")
     classes = {
-        _plain(str(name)): _words(file, f"class {name}", words)
+        plain(str(name)): _words(file, f"class {name}", words)
         for name, words in told.items()
     }
     for name, words in classes.items():
@@ -154,11 +154,11 @@ def prompts_for(names: Sequence[str], book: PromptBook) -> Prompts:
         raise UserError(
             "the prompts hold no template; give one, such as 'a photo of {}.'"
         )
-    words = tuple(_meant(name, book) for name in names)
+    words = tuple(meant(name, book) for name in names)
     owner: dict[str, str] = {}
     for name, group in zip(names, words, strict=True):
         for word in group:
-            first = owner.setdefault(_plain(word), name)
+            first = owner.setdefault(plain(word), name)
             if first != name:
                 raise UserError(
                     f"classes {first!r} and {name!r} are both called {word!r}; no text "
@@ -167,26 +167,27 @@ def prompts_for(names: Sequence[str], book: PromptBook) -> Prompts:
     if len(set(names)) != len(names):
         twice = next(name for name in names if list(names).count(name) > 1)
         raise UserError(f"class {twice!r} is named twice")
-    background = tuple(w for w in book.background if _plain(w) not in owner)
+    background = tuple(w for w in book.background if plain(w) not in owner)
     return Prompts(tuple(names), words, background, book.templates)
 
 
-def _meant(name: str, book: PromptBook) -> tuple[str, ...]:
-    plain = _plain(name)
-    found = book.classes.get(plain)
+def meant(name: str, book: PromptBook) -> tuple[str, ...]:
+    """Words that mean a class, a book's or its name, which may say nothing."""
+    said = plain(name)
+    found = book.classes.get(said)
     if found is not None:
         return found
-    if not re.search(r"[^\W\d_]{2}", plain) or re.fullmatch(
-        r"(class|label|structure|region|object|foreground) ?\d*", plain
+    if not re.search(r"[^\W\d_]{2}", said) or re.fullmatch(
+        r"(class|label|structure|region|object|foreground) ?\d*", said
     ):
         raise UserError(
             f"class {name!r} says nothing that could be looked for; give words for it "
             f"in a prompts file, under classes: {{{name}: [...]}}"
         )
-    return (plain,)
+    return (said,)
 
 
-def _plain(word: str) -> str:
+def plain(word: str) -> str:
     """A word in small letters, with single spaces between its parts."""
     return " ".join(re.split(r"[\s_-]+", word.strip().casefold())).strip()
 

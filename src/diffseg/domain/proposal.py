@@ -59,7 +59,7 @@ class Provenance:
 
     `model` holds id, version, sha256, licence and calibration (None, or what
     `diffseg.ensemble.calibration.Calibration.brief` tells); `seconds` holds load,
-    prepare, sample and write.
+    prepare, sample and write; `text` what was looked for, if it was said in words.
     """
 
     model: dict[str, Any]
@@ -69,6 +69,7 @@ class Provenance:
     device: str
     threads: int
     seconds: dict[str, float]
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -107,6 +107,7 @@ def report_of(proposal: Proposal) -> Report:
     return {
         "schema": SCHEMA,
         "model": dict(provenance.model),
+        **({} if provenance.text is None else {"text": provenance.text}),
         "seed": provenance.seed,
         "members": provenance.members,
         "steps": provenance.steps,

@@ -95,7 +95,8 @@ class Request:
         What the annotator says of each plane of the image; `labels` speaks of the
         whole of it.
     text : str, optional
-        What to look for, in words.
+        What to look for, in words between commas, each ``WORDS`` or ``CLASS=WORDS``;
+        see `diffseg.domain.asking`.
     strokes : Strokes, optional
         What the annotator drew and erased. A (Z, Y, X) uint8 ndarray is taken too:
         class index + 1, 255 for background, 0 unknown.

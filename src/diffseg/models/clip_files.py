@@ -26,7 +26,13 @@ from diffseg.models.public_state import public_state
 CONFIG = "open_clip_config.json"
 TEXT_CONFIG = "config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-_TEXT_FILES = (TEXT_CONFIG, "tokenizer_config.json", "merges.txt", *VOCABULARIES)
+_TEXT_FILES = (
+    TEXT_CONFIG,
+    "tokenizer_config.json",
+    "merges.txt",
+    *VOCABULARIES,
+    "special_tokens_map.json",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,23 @@ def files_in(name: str, folder: Path) -> ClipFiles:
     return ClipFiles(
         name, weights[0], config, dict(content.get("preprocess_cfg") or {}), text
     )
+
+
+def parts_of(files: ClipFiles) -> dict[str, Path]:
+    """Files that a copy needs, by the name that they have in a folder of their own.
+
+    Raises
+    ------
+    UserError
+        It is a file of weights whose configuration open_clip has, and no folder.
+    """
+    config = files.weights.parent / CONFIG
+    if not config.is_file():
+        raise UserError(f"CLIP {files.name} is no folder with {CONFIG}: refer to it")
+    found = {CONFIG: config, files.weights.name: files.weights}
+    if files.text_folder is not None:
+        found |= {name: files.text_folder / name for name in _TEXT_FILES}
+    return {name: path for name, path in found.items() if path.is_file()}
 
 
 def files_of(

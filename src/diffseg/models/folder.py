@@ -61,7 +61,12 @@ def read_folder(path: str | Path, origin: Origin = "user") -> ModelFolder:
         card = ModelCard.model_validate_json(text)
     except ValidationError as err:
         raise UserError(f"model card {file} is not valid: {_first(err)}") from None
-    for field, value in (("version", card.version), ("weights", card.weights)):
+    named = [("folders", name) for name in card.folders]
+    for field, value in (
+        ("version", card.version),
+        ("weights", card.weights),
+        *named,
+    ):
         if not _PLAIN_NAME.fullmatch(value):
             raise UserError(
                 f"model card {file} is not valid: {field} {value!r} is not a plain "
@@ -85,13 +90,33 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def verify_model(folder: ModelFolder) -> None:
-    """Check that the weights are there and are those that the card vouches for.
+def sha256_of_folder(path: Path) -> str:
+    """SHA-256 of the names and the contents of all files below a folder.
 
     Raises
     ------
     UserError
-        The weights are missing, unreadable, or not those of the card.
+        The folder or a file in it cannot be read.
+    """
+    whole = hashlib.sha256()
+    try:
+        if not path.is_dir():
+            raise UserError(f"folder {path} is not there: add the model again")
+        for file in sorted(one for one in path.rglob("*") if one.is_file()):
+            told = f"{file.relative_to(path).as_posix()}\n{sha256_of(file)}\n"
+            whole.update(told.encode())
+    except OSError as err:
+        raise UserError(f"folder {path} cannot be read ({err.strerror})") from None
+    return whole.hexdigest()
+
+
+def verify_model(folder: ModelFolder) -> None:
+    """Check that weights and folders are those that the card vouches for.
+
+    Raises
+    ------
+    UserError
+        Weights or a folder are missing, unreadable, or not those of the card.
     """
     try:
         found = sha256_of(folder.weights)
@@ -105,3 +130,9 @@ def verify_model(folder: ModelFolder) -> None:
             f"checksum of {folder.weights} differs from the card of {folder.name}: "
             "pull or add it again"
         )
+    for name, checksum in folder.card.folders.items():
+        if sha256_of_folder(folder.path / name) != checksum:
+            raise UserError(
+                f"checksum of folder {folder.path / name} differs from the card of "
+                f"{folder.name}: add the model again"
+            )

@@ -177,7 +177,7 @@ def copy_model(
     target: Path,
     files: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Copy a model's weights to the folder `target`, with another card.
+    """Copy a model's weights and folders to the folder `target`, with another card.
 
     It is made aside, verified and then renamed; `target` must not be there yet.
     `files` are kept beside the card.
@@ -194,6 +194,8 @@ def copy_model(
     aside = Path(tempfile.mkdtemp(prefix=".adding-", dir=target.parent))
     try:
         shutil.copy2(source.weights, aside / card.weights)
+        for name in card.folders:
+            shutil.copytree(source.path / name, aside / name)
         readme = source.path / "README.md"
         if readme.is_file():
             shutil.copy2(readme, aside / readme.name)

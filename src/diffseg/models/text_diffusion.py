@@ -192,7 +192,7 @@ def load_text_diffusion(
     UserError
         It is not known, not here, not whole, or of another kind.
     """
-    folder = whole_folder(_folder_of(spec))
+    folder = whole_folder(folder_of(spec))
     schedule, prediction = schedule_from(folder.scheduler)
     parts = _parts(spec, folder, dtype)
     for name in ("unet", "vae", "text_encoder"):
@@ -207,7 +207,8 @@ def load_text_diffusion(
     )
 
 
-def _folder_of(spec: str) -> Path:
+def folder_of(spec: str) -> Path:
+    """Folder of a model that is here; else a `UserError` says how to get it."""
     kind, _, path = spec.partition(":")
     if kind == "file" and path:
         return Path(path)

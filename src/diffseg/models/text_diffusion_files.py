@@ -32,6 +32,8 @@ _WEIGHTS = {
     "text_encoder": "model",
 }
 _VOCABULARIES = (("vocab.json", "merges.txt"), ("tokenizer.json",))
+# Of a tokenizer; with what a text is filled up, such as "!", only one may say.
+_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 _PREDICTIONS: dict[str, Prediction] = {
     "epsilon": "eps",
     "v_prediction": "v",
@@ -93,6 +95,12 @@ def whole_folder(path: str | Path) -> DiffusionFolder:
     return DiffusionFolder(folder, variants, content, (*files, scheduler))
 
 
+def parts_of(folder: DiffusionFolder) -> dict[str, Path]:
+    """Files that a copy needs, by their paths within the folder."""
+    needed = (folder.path / INDEX, *folder.files)
+    return {file.relative_to(folder.path).as_posix(): file for file in needed}
+
+
 def _weights(folder: Path, stem: str) -> tuple[Path, str | None]:
     for variant in (None, "fp16"):
         name = f"{stem}.{variant}" if variant else stem
@@ -115,8 +123,8 @@ def _vocabulary(folder: Path) -> list[Path]:
     for names in _VOCABULARIES:
         files = [folder / "tokenizer" / name for name in names]
         if all(file.is_file() for file in files):
-            settings = folder / "tokenizer" / "tokenizer_config.json"
-            return [*files, settings] if settings.is_file() else files
+            settings = [folder / "tokenizer" / name for name in _SETTINGS]
+            return [*files, *(file for file in settings if file.is_file())]
     raise UserError(
         f"text-to-image model {folder}: tokenizer/vocab.json or tokenizer/merges.txt "
         "is missing; give a folder as diffusers writes it"
@@ -150,6 +158,8 @@ def identity_of(folder: DiffusionFolder) -> str:
     """
     whole = hashlib.sha256()
     for file in sorted(folder.files):
+        if file.name in _SETTINGS[1:] and not _json(file, folder.path):
+            continue  # it says nothing
         whole.update(f"{file.relative_to(folder.path).as_posix()}\n".encode())
         if file.name.endswith("config.json"):
             content = _json(file, folder.path)

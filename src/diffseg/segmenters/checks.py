@@ -8,6 +8,7 @@ from diffseg.domain import ModelCard, Presence, Request
 from diffseg.errors import UserError
 from diffseg.segmenters.channels import refusal, told
 from diffseg.segmenters.regions import check_place
+from diffseg.segmenters.text.asking import check_asked
 
 SIDES_UNKNOWN = (
     "which side is left is not known: left and right may be swapped in the result"
@@ -37,6 +38,7 @@ def check_request(card: ModelCard, request: Request) -> tuple[str, ...]:
             f"give 1 to {most}"
         )
     request.labels.checked(card.labels)
+    check_asked(card, request)
     wanted, volume = card.preparation.channels, request.volume
     if not card.preparation.takes(volume.channels):
         raise UserError(refusal(volume.name, volume.channels, wanted, card.id))

@@ -32,7 +32,7 @@ from diffseg.segmenters.preparation import (
     prepare,
 )
 from diffseg.segmenters.regions import IMAGE, Place, places
-from diffseg.segmenters.source import MEMORY, MemberSource, Slab, Step, drawn_of
+from diffseg.segmenters.source import MEMORY, NOTICE, MemberSource, Slab, Step, drawn_of
 
 _END = object()
 
@@ -73,7 +73,7 @@ class _Tour:
         return Progress("sample", done, self.total, place.name, beyond, here.told)
 
     def note(self, progress: Progress) -> None:
-        if progress.stage == MEMORY:
+        if progress.stage in (MEMORY, NOTICE):
             self.warnings.append(progress.message)
 
 
@@ -277,4 +277,5 @@ def _provenance(plan: _Plan, host: Host) -> Provenance:
         device=host.device,
         threads=host.threads,
         seconds={},
+        text=plan.request.text,
     )

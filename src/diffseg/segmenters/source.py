@@ -14,6 +14,8 @@ from diffseg.segmenters.intensity import Floats
 
 # Stage of a `Progress` that tells of exhausted memory; it becomes a warning.
 MEMORY = "memory"
+# Stage of one that tells of something else to know; it becomes a warning, too.
+NOTICE = "notice"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,8 +133,8 @@ class MemberSource(Protocol):
         - None, a sign of life: nothing is finished, but here the work can be
           cancelled. Best after every evaluation of a network;
         - a `Step` of a chain, before it begins: it moves the progress on;
-        - a `Progress` that is worth a word; of stage ``memory`` it becomes a
-          warning of the proposal;
+        - a `Progress` that is worth a word; of stage ``memory`` or ``notice`` it
+          becomes a warning of the proposal;
         - `Slab` in place of whole members: the first planes of all members, then
           the planes after them, to the last. What is finished is shown.
 

@@ -27,6 +27,28 @@ def window_offsets(radius: int, spacing: int = 1) -> list[Offset]:
     return [(y, x) for y in line for x in line if (y, x) != (0, 0)]
 
 
+class Surrounded:
+    """A field whose edges go on, so that its neighbours are parts of one copy.
+
+    Parameters
+    ----------
+    field : (B, C, Y, X) Tensor
+    offsets : sequence of (int, int)
+        Of the neighbours that will be asked for.
+    """
+
+    def __init__(self, field: Tensor, offsets: Sequence[Offset]) -> None:
+        self._reach = max(max(abs(y), abs(x)) for y, x in offsets)
+        self._size = field.shape[2:]
+        self._wide = functional.pad(field, (self._reach,) * 4, mode="replicate")
+
+    def shifted(self, offset: Offset) -> Tensor:
+        """Value at each pixel's neighbour, as `shifted` gives it; a view."""
+        top, left = (self._reach + step for step in offset)
+        rows, columns = self._size
+        return self._wide[:, :, top : top + rows, left : left + columns]
+
+
 def shifted(field: Tensor, offset: Offset, mode: str = "replicate") -> Tensor:
     """Value at each pixel's neighbour, (B, C, Y, X); `mode` is of what lies outside.
 

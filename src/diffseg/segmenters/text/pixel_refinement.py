@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffseg.errors import UserError
-from diffseg.segmenters.text.neighbours import Offset, ring_offsets, shifted
+from diffseg.segmenters.text.neighbours import Offset, Surrounded, ring_offsets
 
 DILATIONS = (1, 2, 4, 8, 12, 24)
 _WIDTH = 0.3  # of both affinities, in standard deviations of the neighbourhood
@@ -41,7 +41,8 @@ def pixel_affinity(
     likeness = torch.zeros(())
     for index in range(image.shape[1]):  # one at a time: P fields are large
         channel = image[:, index : index + 1].float()
-        beside = torch.cat([shifted(channel, offset) for offset in offsets], 1)
+        around = Surrounded(channel, offsets)
+        beside = torch.cat([around.shifted(offset) for offset in offsets], 1)
         width = beside.std(1, keepdim=True) + 1e-8
         likeness = likeness - ((beside - channel) / width / _WIDTH) ** 2
     likeness = likeness / image.shape[1]
@@ -60,6 +61,7 @@ def refine_by_pixels(
     iterations: int = 20,
     dilations: Sequence[int] = DILATIONS,
     place_weight: float = 0.01,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Refine class maps by the colours of an image.
 
@@ -74,6 +76,8 @@ def refine_by_pixels(
         Distances of the 8 neighbours; outside the image its edge goes on.
     place_weight : float
         See `pixel_affinity`.
+    weights : (B, P, Y, X) Tensor, optional
+        What that gives for this image and these dilations, where it is known.
 
     Returns
     -------
@@ -88,14 +92,15 @@ def refine_by_pixels(
     if not dilations or min(dilations) < 1:
         raise UserError(f"dilations are {tuple(dilations)}; give some of 1 and more")
     offsets = ring_offsets(dilations)
-    weights = pixel_affinity(image, offsets, place_weight=place_weight)
+    if weights is None:
+        weights = pixel_affinity(image, offsets, place_weight=place_weight)
     size = (image.shape[2], image.shape[3])
     maps = maps.float()
     if tuple(maps.shape[2:]) != size:
         maps = functional.interpolate(maps, size, mode="bilinear", align_corners=False)
     for _ in range(iterations):
-        new = torch.zeros_like(maps)
+        around, new = Surrounded(maps, offsets), torch.zeros_like(maps)
         for index, offset in enumerate(offsets):
-            new += weights[:, index : index + 1] * shifted(maps, offset)
+            new += weights[:, index : index + 1] * around.shifted(offset)
         maps = new
     return maps

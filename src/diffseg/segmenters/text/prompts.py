@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -40,11 +41,22 @@ class TextEmbeddings:
         return torch.cat([self.foreground, self.background])
 
 
-def embedded_prompts(clip: Clip, prompts: Prompts) -> TextEmbeddings:
+def embedded_prompts(
+    clip: Clip,
+    prompts: Prompts,
+    embed: Callable[[list[str]], Tensor] | None = None,
+) -> TextEmbeddings:
     """Embed the words of classes and background.
 
     Each word is shown in every template. A class is the mean direction over templates
     and over all that means it; a background word is one over templates alone.
+
+    Parameters
+    ----------
+    clip : Clip
+    prompts : Prompts
+    embed : function, optional
+        Embeds texts in the place of `clip`, such as one that remembers.
 
     Raises
     ------
@@ -58,7 +70,7 @@ def embedded_prompts(clip: Clip, prompts: Prompts) -> TextEmbeddings:
     ]
     flat = list(dict.fromkeys(text for group in texts for text in group))
     parts = [
-        clip.embedded_texts(flat[start : start + _BATCH]).float()
+        (embed or clip.embedded_texts)(flat[start : start + _BATCH]).float()
         for start in range(0, len(flat), _BATCH)
     ]
     embedded = torch.cat(parts)
