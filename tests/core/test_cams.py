@@ -134,9 +134,9 @@ def test_grad_cam_is_monais():
 @pytest.mark.parametrize("source", [one for one in SOURCES if one != "score_cam"])
 def test_every_source_gives_each_slice_a_map_of_its_own_in_0_to_1(source):
     torch.manual_seed(1)
-    kind = {"seam": "seam", "seam_raw": "seam", "ame_cam": "ame_cam"}.get(
-        source, "slice_classifier"
-    )
+    own = {"seam": "seam", "seam_raw": "seam", "ame_cam": "ame_cam"}
+    own["local_map"] = "local_classifier"
+    kind = own.get(source, "slice_classifier")
     network = build_network(kind, channels=1, classes=2).train()
     network.requires_grad_(False)
     before = {k: v.clone() for k, v in network.state_dict().items()}

@@ -56,6 +56,7 @@ class Cldf(WeakPair):
     """
 
     references: Tensor
+    offsets: Tensor
 
     def __init__(
         self,
@@ -94,6 +95,7 @@ class Cldf(WeakPair):
             raise TypeError(str(err)) from err
         self.decoder = PixelDecoder(self.widths, width, layers)
         self.register_buffer("references", torch.zeros(classes + 1, width))
+        self.register_buffer("offsets", torch.zeros(classes + 1))
         self.temperature, self.gate = temperature, gate
         self.starts, self.iterations = starts, iterations
 

@@ -42,7 +42,8 @@ def make(recipe: Recipe, network: nn.Module) -> Loss:
     if not isinstance(network, Staged):
         raise UserError(
             f"objective classification of recipe {recipe.name} needs network "
-            f"slice_classifier or ame_cam, not {recipe.network['name']}"
+            "slice_classifier, local_classifier or ame_cam, not "
+            f"{recipe.network['name']}"
         )
     if len(config.exits) != EXITS:
         raise UserError(f"objective.exits: give {EXITS} weights, one for each stage")

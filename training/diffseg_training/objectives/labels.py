@@ -139,7 +139,11 @@ def begin_with(network: nn.Module, weights: Path | None) -> None:
             "model.safetensors, or such a file"
         )
     stages = getattr(network, "backbone", None)
-    assert isinstance(stages, Stages)
+    if not isinstance(stages, Stages):
+        raise UserError(
+            f"objective.weights are of a residual network; {type(network).__name__} "
+            "has none: leave them out"
+        )
     mine, found = stages.body.state_dict(), load_file(path)
     first = next(iter(mine))
     if first in found:

@@ -63,7 +63,7 @@ class Selecting(Part):
     negatives: int = Field(
         0,
         ge=0,
-        title="Slices that show nothing, added as background",
+        title="Slices that show nothing, all of them background",
         description="CLDF takes none",
     )
 
@@ -81,6 +81,17 @@ class Decoding(Part):
     )
     learning_rate: float = Field(0.05, gt=0, title="Learning rate of SGD")
     momentum: float = Field(0.9, ge=0, lt=1, title="Momentum")
+    absent: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        title="Share of the pixels of slices that show nothing that is background",
+        description="Of what `selection.negatives` takes; None: every pixel is of the "
+        "nearer centre, as in CLDF",
+    )
+    negatives: bool = Field(
+        True, title="Slices that show nothing are learnt from, if any were taken"
+    )
     balanced: bool = Field(False, title="Every class weighs the same in the loss")
 
 

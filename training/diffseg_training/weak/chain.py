@@ -156,10 +156,12 @@ def _decoder_stage(chain: Chain) -> Work[dict[str, Any]]:
         device=chain.device,
     )
     tensors = {f"decoder.{k}": v.cpu() for k, v in decoder.state_dict().items()}
-    tensors = {**tensors, "references": found.references}
+    tensors |= {"references": found.references, "offsets": found.offsets}
     content = save({k: v.contiguous().clone() for k, v in tensors.items()})
     atomic_write_bytes(chain.out / "decoder" / "decoder.safetensors", content)
-    return {"steps": found.steps, "loss": [round(one, 4) for one in found.losses]}
+    told = {"loss": [round(one, 4) for one in found.losses]}
+    offsets = [round(float(one), 3) for one in found.offsets]
+    return {"steps": found.steps, **told, "offsets": offsets}
 
 
 def assembled(chain: Chain) -> Cldf:

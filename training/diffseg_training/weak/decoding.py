@@ -17,6 +17,7 @@ from diffseg.networks.pixel_decoder import PixelDecoder
 from diffseg.progress import Progress, Work
 from diffseg_training.cache import Cache
 from diffseg_training.settings.cldf import Decoding
+from diffseg_training.weak.absent import offsets_of_absent, shows
 from diffseg_training.weak.contrast import contrastive_loss
 from diffseg_training.weak.pixels import pixel_files
 
@@ -32,12 +33,15 @@ class Decoded:
     ----------
     references : (K + 1, E) float32 Tensor
         Mean embedding of the pixels of each class, background first.
+    offsets : (K + 1,) float32 Tensor
+        Of the log-probability of each class; see `offsets_of_absent`.
     losses : tuple of float
         Mean of each epoch.
     steps : int
     """
 
     references: Tensor
+    offsets: Tensor
     losses: tuple[float, ...]
     steps: int
 
@@ -70,11 +74,13 @@ def iter_decode(
     Raises
     ------
     UserError
-        A class has no pixels to learn from.
+        A class has no pixels to learn from, or no slice shows nothing where such
+        slices are asked.
     DiffsegError
         The loss is not finite.
     """
-    names, store = pixel_files(folder), Cache(folder)
+    every, store = pixel_files(folder), Cache(folder)
+    names = every if options.negatives else [n for n in every if shows(store, n)]
     decoder.to(device).train().requires_grad_(True)
     standardise(decoder, names, store)
     optimiser = torch.optim.SGD(
@@ -105,7 +111,12 @@ def iter_decode(
         losses.append(float(np.mean(seen)))
     decoder.eval().requires_grad_(False)
     references = class_means(decoder, names, store, classes, device)
-    return Decoded(references, tuple(losses), done)
+    offsets = torch.zeros(classes + 1)
+    if options.absent is not None:
+        offsets = offsets_of_absent(
+            decoder, every, store, references, temperature, options.absent, device
+        )
+    return Decoded(references, offsets, tuple(losses), done)
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from diffseg.errors import UserError, nearest
 from diffseg.segmenters.cams.gradients import fused_layer_cam, grad_cam, layer_cam
-from diffseg.segmenters.cams.learned import ame_cam, seam
+from diffseg.segmenters.cams.learned import ame_cam, local_map, seam
 from diffseg.segmenters.cams.masking import score_cam
 
 Floats = NDArray[np.float32]
@@ -34,6 +34,7 @@ SOURCES: Mapping[str, Source] = {
     "seam": seam,
     "seam_raw": partial(seam, refined=False),
     "ame_cam": ame_cam,
+    "local_map": local_map,
 }
 
 

@@ -106,7 +106,7 @@ def check_staged(network: object, index: int) -> None:
     if not isinstance(network, Staged):
         raise UserError(
             f"{type(network).__name__} has no stages that a CAM could be made of; "
-            "train a slice_classifier, seam or ame_cam"
+            "train a slice_classifier, local_classifier, seam or ame_cam"
         )
     if not 0 <= index < network.classes:
         raise UserError(

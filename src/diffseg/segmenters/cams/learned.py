@@ -1,4 +1,4 @@
-"""CAMs of networks that were trained to give them: SEAM and AME-CAM."""
+"""CAMs of networks that were trained to give them: SEAM, AME-CAM, the local one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from diffseg.errors import UserError
 from diffseg.networks.ame_cam import AmeCam
+from diffseg.networks.local_classifier import LocalClassifier
 from diffseg.networks.seam import Seam
 from diffseg.segmenters.cams.gradients import check_staged, resized
 
@@ -30,6 +31,25 @@ def seam(
     if refined:
         found = network.refined(found, images, maps)
     return resized(found[:, index], images)
+
+
+@torch.no_grad()
+def local_map(network: nn.Module, images: Tensor, index: int) -> Tensor:
+    """What a local classifier says of each place, where it speaks for the structure.
+
+    Its zero is the network's own: a place is as likely with as without the structure.
+
+    Returns
+    -------
+    (B, H, W) Tensor >= 0, at the images' size
+    """
+    if not isinstance(network, LocalClassifier):
+        raise UserError(
+            f"CAM local_map needs a network local_classifier, not {_name(network)}"
+        )
+    check_staged(network, index)
+    found = network.activations(network.stages(images))[:, index]
+    return functional.relu(resized(found, images))
 
 
 @torch.no_grad()

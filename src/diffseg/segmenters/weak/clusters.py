@@ -114,19 +114,26 @@ def in_order(found: Floats, references: Floats) -> Floats:
     return ordered
 
 
-def shares(embeddings: Floats, ordered: Floats, temperature: float) -> Floats:
+def shares(
+    embeddings: Floats,
+    ordered: Floats,
+    temperature: float,
+    offsets: Floats | None = None,
+) -> Floats:
     """Probability of each class at each pixel, the largest at the nearest centre.
 
-    ``softmax(-|z - c_k|^2 / (2 tau))``: for embeddings of length 1 the contrastive
-    loss's own softmax over the centres. The nearest centre is the likeliest, as in
-    K-means, for any temperature.
+    ``softmax(-|z - c_k|^2 / (2 tau) + b_k)``: for embeddings of length 1 the
+    contrastive loss's own softmax over the centres. Without offsets b the nearest
+    centre is the likeliest, as in K-means, for any temperature.
 
     Parameters
     ----------
     embeddings : (P, E) float32 ndarray
     ordered : (K, E) float32 ndarray
     temperature : float
-        tau; 0 gives 0 and 1.
+        tau; 0 gives 0 and 1, of the nearest centre.
+    offsets : (K,) float32 ndarray, optional
+        Of the log-probabilities; 0 without them.
 
     Returns
     -------
@@ -137,10 +144,20 @@ def shares(embeddings: Floats, ordered: Floats, temperature: float) -> Floats:
         hard = np.zeros(distance.shape, np.float32)
         hard[np.arange(len(hard)), distance.argmin(axis=1)] = 1
         return hard
-    power = -(distance - distance.min(axis=1, keepdims=True)) / (2 * temperature)
-    grown = np.exp(power)
+    power = -distance / (2 * temperature) + (0 if offsets is None else offsets)
+    grown = np.exp(power - power.max(axis=1, keepdims=True))
     divided: NDArray[np.float64] = grown / grown.sum(axis=1, keepdims=True)
     return divided.astype(np.float32)
+
+
+def log_odds(embeddings: Floats, ordered: Floats, temperature: float) -> Floats:
+    """Log-odds (P, K) of each class against the first, before any offset.
+
+    As `shares` has them, of one class and the first alone.
+    """
+    distance = cdist(embeddings, ordered, "sqeuclidean")
+    odds: Floats = ((distance[:, :1] - distance) / (2 * temperature)).astype(np.float32)
+    return odds
 
 
 def clustered(
@@ -151,6 +168,7 @@ def clustered(
     temperature: float,
     starts: int = 1,
     iterations: int = 25,
+    offsets: Floats | None = None,
 ) -> Floats:
     """Class probabilities (P, K) of the pixels of one slice; see `centres`, `shares`.
 
@@ -168,7 +186,7 @@ def clustered(
             first=None if starts else references,
         )
     ordered = references if found is None else in_order(found, references)
-    return shares(embeddings, ordered, temperature)
+    return shares(embeddings, ordered, temperature, offsets)
 
 
 def mean_directions(embeddings: Sequence[Floats]) -> Floats:

@@ -53,7 +53,7 @@ def probabilities(
     states : (K,) uint8 ndarray
         Classes to look for.
     network : Cldf
-        Its references and K-means' settings.
+        Its references, offsets and K-means' settings.
     source : np.random.Generator
     """
     size = embedded.shape[1:]
@@ -68,6 +68,7 @@ def probabilities(
         temperature=network.temperature,
         starts=network.starts,
         iterations=network.iterations,
+        offsets=network.offsets.float().cpu().numpy()[wanted],
     )
     found[wanted] = shares.T.reshape(len(wanted), *size)
     return found
