@@ -1,7 +1,11 @@
 """A cache on disk: arrays as safetensors, the rest as JSON that names their file.
 
 The arrays' file is called by its checksum and the JSON is renamed into place last, so
-that whatever breaks off leaves the cache that was there before.
+that whatever breaks off leaves the cache that was there before. No torch is needed to
+read it: the window shows what a cache holds.
+
+Format 2 holds small pictures of the images, in a safetensors file of their own, and
+where each image is from. Format 1 had neither; it is read, and shows no pictures.
 """
 
 from __future__ import annotations
@@ -15,13 +19,18 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from diffseg.domain.cache_keys import Normalisation, Origin
 from diffseg.errors import UserError
-from diffseg.networks.cache_adapter import Normalisation
-from diffseg.segmenters.text.cache import CachedImage, KeyValueCache, Origin
+from diffseg.segmenters.text.cache import CachedImage, KeyValueCache
 from diffseg.segmenters.text.cache_values import Weighting
 from diffseg.volume.atomic import atomic_write_bytes
 
+CACHE = "cache"
+"""Folder of a cache beside a model's card."""
+
 FILE = "cache.json"
+_OLD: Literal["diffseg-cache-1"] = "diffseg-cache-1"
+_NEW: Literal["diffseg-cache-2"] = "diffseg-cache-2"
 
 
 class _Image(BaseModel):
@@ -33,6 +42,7 @@ class _Image(BaseModel):
     origin: Origin
     weight: float
     thumbnail: str
+    source: str = ""
 
 
 class _Stored(BaseModel):
@@ -40,9 +50,11 @@ class _Stored(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal["diffseg-cache-1"] = "diffseg-cache-1"
+    format: Literal["diffseg-cache-1", "diffseg-cache-2"]
     arrays: str
     sha256: str
+    pictures: str = ""
+    pictures_sha256: str = ""
     names: tuple[str, ...]
     backbones: dict[str, str]
     weighting: Weighting
@@ -52,8 +64,6 @@ class _Stored(BaseModel):
 
 def save_cache(cache: KeyValueCache, folder: str | Path) -> Path:
     """Write a cache into `folder`, in place of the one that is there.
-
-    Thumbnails are the caller's: the cache knows their paths alone.
 
     Returns
     -------
@@ -80,9 +90,17 @@ def save_cache(cache: KeyValueCache, folder: str | Path) -> Path:
     content = save(arrays)
     checksum = hashlib.sha256(content).hexdigest()
     name = f"cache-{checksum[:16]}.safetensors"
+    shown, seen_as, seen = b"", "", ""
+    if cache.pictures:
+        shown = save(dict(cache.pictures))
+        seen = hashlib.sha256(shown).hexdigest()
+        seen_as = f"pictures-{seen[:16]}.safetensors"
     stored = _Stored(
+        format=_NEW,
         arrays=name,
         sha256=checksum,
+        pictures=seen_as,
+        pictures_sha256=seen,
         names=cache.names,
         backbones=dict(cache.backbones),
         weighting=cache.weighting,
@@ -94,6 +112,7 @@ def save_cache(cache: KeyValueCache, folder: str | Path) -> Path:
                     origin=one.origin,
                     weight=one.weight,
                     thumbnail=one.thumbnail,
+                    source=one.source,
                 )
                 for one in group
             )
@@ -101,10 +120,13 @@ def save_cache(cache: KeyValueCache, folder: str | Path) -> Path:
         ),
     )
     atomic_write_bytes(target / name, content)
+    if seen_as:
+        atomic_write_bytes(target / seen_as, shown)
     text = stored.model_dump_json(indent=1) + "\n"
     file = atomic_write_bytes(target / FILE, text.encode())
-    for old in target.glob("cache-*.safetensors"):
-        if old.name != name:
+    for old in target.glob("*-*.safetensors"):
+        ours = old.name.startswith(("cache-", "pictures-"))
+        if ours and old.name not in (name, seen_as):
             with contextlib.suppress(OSError):
                 old.unlink()
     return file
@@ -133,7 +155,10 @@ def load_cache(
     """
     target = Path(folder)
     stored = _read(target)
-    arrays = _arrays(target, stored)
+    arrays = _arrays(target, stored.arrays, stored.sha256)
+    pictures = {}
+    if stored.pictures:
+        pictures = _arrays(target, stored.pictures, stored.pictures_sha256)
     try:
         cache = KeyValueCache(
             keys=arrays["keys"],
@@ -141,13 +166,13 @@ def load_cache(
             names=stored.names,
             texts=arrays["texts"],
             images=tuple(
-                tuple(CachedImage(**one.model_dump()) for one in group)
-                for group in stored.images
+                tuple(_image(one, stored) for one in group) for group in stored.images
             ),
             backbones=stored.backbones,
             background_text=arrays.get("background_text"),
             weighting=stored.weighting,
             normalisation=stored.normalisation,
+            pictures=pictures,
         )
     except (KeyError, ValueError) as err:
         raise UserError(
@@ -175,20 +200,27 @@ def _read(folder: Path) -> _Stored:
         raise UserError(f"cache {file} is not valid ({told}): build it anew") from None
 
 
-def _arrays(folder: Path, stored: _Stored) -> dict[str, np.ndarray[Any, Any]]:
+def _image(one: _Image, stored: _Stored) -> CachedImage:
+    told = one.model_dump()
+    if stored.format == _OLD:  # it named a file that nobody wrote
+        told["thumbnail"] = ""
+    return CachedImage(**told)
+
+
+def _arrays(folder: Path, name: str, checksum: str) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays that the JSON vouches for."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
     # A name alone: no file elsewhere is read, whatever the JSON says.
-    file = folder / Path(stored.arrays).name
+    file = folder / Path(name).name
     try:
         content = file.read_bytes()
     except OSError as err:
         raise UserError(
             f"cache {file} cannot be read ({err.strerror}): build it anew"
         ) from None
-    if hashlib.sha256(content).hexdigest() != stored.sha256:
+    if hashlib.sha256(content).hexdigest() != checksum:
         raise UserError(f"checksum of {file} differs from {FILE}: build the cache anew")
     try:
         return load(content)
