@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from diffseg.models import ModelFolder
 
 models = typer.Typer(
-    help="List, show, add, import, assemble, verify, prune, roll back, remove models.\n\n"
+    help="List, show, add, import, assemble, verify, prune, roll back and remove "
+    "models.\n\n"
     "Example: diffseg models show hippocampus-mri"
 )
 
