@@ -154,7 +154,7 @@ class ExamplesPresenter:
         if card is not None and _undoes(card):
             undo = str(card.parent).partition("#")[0]
         why_not = "wait until it is done" if self._busy else _why_not(card)
-        self._view.show_state(line or _summary(self._keys), why_not, undo)
+        self._view.show_state(line or _summary(self._keys, card), why_not, undo)
 
 
 def has_keys(card: ModelCard) -> bool:
@@ -177,11 +177,14 @@ def _why_not(card: ModelCard | None) -> str:
     return ""
 
 
-def _summary(keys: Sequence[CacheKey]) -> str:
-    if not keys:
+def _summary(keys: Sequence[CacheKey], card: ModelCard | None) -> str:
+    if not keys or card is None:
         return ""
     images = {one.id for key in keys for one in key.images}
-    return f"{counted(len(keys), 'example')}, of {counted(len(images), 'image')}"
+    line = f"{counted(len(keys), 'example')}, of {counted(len(images), 'image')}"
+    shown = {key.label for key in keys}
+    missing = [name for name in card.labels.names if name not in shown]
+    return f"{line}; none of {', '.join(missing)}" if missing else line
 
 
 def _colors(keys: Sequence[CacheKey], card: ModelCard) -> list[str]:

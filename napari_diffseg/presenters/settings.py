@@ -206,13 +206,8 @@ class SettingsPresenter:
             self._ticket = None
             case = self._session.current
             why = without_name(case, event.message) if case else event.message
-            if (
-                event.exit_status == UserError.exit_status
-            ):  # a proposal would end the same way
-                self._view.set_plan(why)
-                self._refused(why)
-            else:
-                self._view.set_plan(f"no estimate: {why}")
+            # What is wrong with words ends a proposal, too, and is told beside them.
+            self._view.set_plan(why if self._refused(why) else f"no estimate: {why}")
 
 
 def plan_text(plan: Plan) -> str:

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from diffseg.domain.cache_keys import CacheKey, KeyImage
+from diffseg.domain.cache_keys import BACKGROUND, CacheKey, KeyImage
 from napari_diffseg.widgets.icons import IconButton
 from napari_diffseg.widgets.parts import UNIT, Line, box, button, enable, named, row
 
@@ -121,7 +121,8 @@ class CacheForm(QWidget):
                 groups[key.label] = _group(self._tree, key, color)
             groups[key.label].addChild(_row(key))
         for label, group in groups.items():
-            group.setText(0, f"{label} · {group.childCount()}")
+            where = ", around the structures" if label == BACKGROUND else ""
+            group.setText(0, f"{label}{where} · {group.childCount()}")
             group.setExpanded(True)
         lines = len(keys) * (_SIDE + 8) + len(groups) * 24 + 4
         self._tree.setFixedHeight(min(lines, _ROWS * (_SIDE + 8)))
@@ -153,7 +154,7 @@ class CacheForm(QWidget):
         keys = [self._keys[index] for index in self._chosen()]
         for key in keys:
             for image in key.images:
-                item = QListWidgetItem(_icon(image), _short(image.source or image.id))
+                item = QListWidgetItem(_icon(image), _short(image.id))
                 item.setToolTip(_told(image))
                 self._images.addItem(item)
         self._images.setVisible(self._images.count() > 0)
@@ -181,10 +182,11 @@ def _pictures(handle: str) -> QListWidget:
     made.setMovement(QListView.Movement.Static)
     made.setResizeMode(QListView.ResizeMode.Adjust)
     made.setIconSize(QSize(48, 48))
-    made.setGridSize(QSize(72, 72))
+    made.setGridSize(QSize(76, 72))
     made.setUniformItemSizes(True)
+    made.setProperty("pictures", True)
     made.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-    made.setFixedHeight(72 + 6)
+    made.setFixedHeight(72 + UNIT)
     return made
 
 
@@ -205,10 +207,10 @@ def _row(key: CacheKey) -> QTreeWidgetItem:
     item.setData(0, _INDEX, key.index)
     strip = _strip(key.images)
     if strip is not None:
-        item.setIcon(0, QIcon(strip))
+        item.setIcon(0, _true(strip))
     count = len(key.images)
     item.setText(1, f"{count} image{'s' * (count != 1)}")
-    item.setSizeHint(0, QSize(0, _SIDE + 8))
+    item.setSizeHint(0, QSize(_STRIP * (_SIDE + _GAP) + UNIT, _SIDE + 8))
     names = "\n".join(_told(one) for one in key.images[:8])
     for column in (0, 1):
         item.setToolTip(column, f"Example {key.index} of {key.label}\n{names}")
@@ -233,10 +235,17 @@ def _strip(images: Sequence[KeyImage]) -> QPixmap | None:
 
 def _icon(image: KeyImage) -> QIcon:
     if image.picture is not None:
-        return QIcon(_pixmap(image.picture, 48))
+        return _true(_pixmap(image.picture, 48))
     blank = QPixmap(48, 48)
     blank.fill(QColor(128, 128, 128, 60))
     return QIcon(blank)
+
+
+def _true(pixmap: QPixmap) -> QIcon:
+    """An icon whose colours stay what they are when it is chosen."""
+    icon = QIcon(pixmap)
+    icon.addPixmap(pixmap, QIcon.Mode.Selected)
+    return icon
 
 
 def _pixmap(picture: NDArray[np.uint8], side: int) -> QPixmap:

@@ -9,6 +9,8 @@ from qtpy.QtGui import QFocusEvent, QKeyEvent, QMouseEvent
 from qtpy.QtWidgets import QCompleter, QLineEdit, QListView, QVBoxLayout, QWidget
 
 from napari_diffseg.widgets.parts import UNIT, Banner, key, named, quietly
+from napari_diffseg.widgets.style import sheet
+from napari_diffseg.widgets.tone import Tone
 
 _TIP = (
     "Say in words what to look for, several between commas: lesion, hair. A class in "
@@ -48,6 +50,7 @@ class PromptForm(QWidget):
         self._field.textEdited.connect(lambda _: self._pause.start())
         self._field.picked.connect(self._tell)
         self._field.editingFinished.connect(self._tell)
+        self._field.returnPressed.connect(self._tell)
         self._pause.timeout.connect(self._tell)
         self.show_prompt(False, "", ())
 
@@ -86,6 +89,7 @@ class WordsField(QLineEdit):
         self._list.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         self._list.setFilterMode(Qt.MatchFlag.MatchContains)
         self._popup = QListView()
+        self._popup.setProperty("words", True)
         self._list.setPopup(self._popup)
         self._list.activated.connect(lambda word: self._take(str(word)))
         self.textEdited.connect(lambda _: self._suggest())
@@ -108,6 +112,8 @@ class WordsField(QLineEdit):
         if (not word and not every) or "=" in word or exact or not self._matches():
             popup.hide()
         else:
+            # It is a window of its own, and takes no style from ours.
+            self._popup.setStyleSheet(sheet(Tone.of(self)))
             self._list.complete()
 
     def _matches(self) -> list[str]:

@@ -295,7 +295,7 @@ def test_examples_are_shown_by_structure_and_left_out(hands: Hands) -> None:
     form.show_state("3 examples", "", "words@1.0")
     tree = hands.find("cache.keys", QTreeWidget)
     tops = [tree.topLevelItem(at).text(0) for at in range(2)]
-    assert tops == ["lesion · 2", "background · 1"]
+    assert tops == ["lesion · 2", "background, around the structures · 1"]
     drop, images = hands.find("cache.drop"), hands.find("cache.images", QListWidget)
     assert not drop.isEnabled()
     assert drop.toolTip() == "Choose an example first"
