@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +15,7 @@ from diffseg.domain.vocabulary import speaks_of_words, vocabulary_of
 from diffseg.errors import UserError
 from diffseg.segmenters import load_segmenter
 from diffseg.segmenters.diclip import Diclip
-from diffseg.segmenters.probing import probe
+from diffseg.segmenters.probing import iter_probe, probe
 from diffseg.segmenters.text import outlook
 from diffseg.segmenters.text.outlook import Scales
 
@@ -66,10 +67,26 @@ def test_a_slice_is_timed_once_and_nothing_of_it_is_kept(
     assert calls  # noise was timed, and this image was not seen
 
 
+def test_it_can_be_left_between_the_backbones(model: Diclip) -> None:
+    calls: list[str] = []
+    tiny.counted(model.network.clip.visual.conv1, "clip", calls)
+    tiny.counted(model.network.diffusion.unet, "unet", calls)  # type: ignore[union-attr]
+    work = iter_probe(model, tiny.request(text="lesion"))
+    while not calls:
+        next(work)
+    assert calls == ["unet"]
+    work.close()
+    assert not model.paces
+
+
 def test_it_grows_with_members_slices_and_what_is_looked_for(
     model: Diclip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outlook, "_pace", lambda *_: (10.0, 5))
+    def pace(*_: object) -> Generator[None, None, tuple[float, int]]:
+        yield None
+        return 10.0, 5
+
+    monkeypatch.setattr(outlook, "_pace", pace)
     stack = tiny.picture((3, 40, 56))
 
     def seconds(**fields: object) -> float:

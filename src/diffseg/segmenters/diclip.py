@@ -23,7 +23,7 @@ from diffseg.models import ModelFolder
 from diffseg.progress import Work, run
 from diffseg.segmenters.intensity import Floats
 from diffseg.segmenters.pipeline import Host, iter_propose_with
-from diffseg.segmenters.probing import Estimate
+from diffseg.segmenters.probing import Probing
 from diffseg.segmenters.source import MemberSource, Slab
 from diffseg.segmenters.text.asking import asked_by
 from diffseg.segmenters.text.feature_store import FeatureStore
@@ -146,8 +146,10 @@ class Diclip:
         source = self.source(asked, said_of(request, self.card))
         return iter_propose_with(self.card, source, request, self.host)
 
-    def estimate(self, request: Request) -> Estimate:
+    def estimate(self, request: Request) -> Probing:
         """Estimate time and memory; a slice of each size is timed once.
+
+        Yields wherever it may be left.
 
         Raises
         ------
@@ -165,7 +167,7 @@ class Diclip:
         def source(which: Asked) -> TextMembers:
             return self._members(idle, texts, which, None)
 
-        return foretold(self, request, asked, source, self.paces)
+        return (yield from foretold(self, request, asked, source, self.paces))
 
     def propose(self, request: Request) -> Proposal:
         """Answer a request here and now."""

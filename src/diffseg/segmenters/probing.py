@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -59,12 +60,16 @@ class Estimate:
     warnings: tuple[str, ...] = ()
 
 
+Probing = Generator[None, None, Estimate]
+"""Yields wherever an estimate may be left: whoever asked wants something else now."""
+
+
 @runtime_checkable
 class Foretelling(Protocol):
     """A method that estimates its own work."""
 
-    def estimate(self, request: Request) -> Estimate:
-        """Estimate time and memory of a request that fits the model."""
+    def estimate(self, request: Request) -> Probing:
+        """Estimate time and memory of a request; yields where it may be left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +94,23 @@ class Work:
 
 
 def probe(segmenter: Segmenter, request: Request) -> Estimate:
+    """Estimate time and memory of a request; see `iter_probe`."""
+    work = iter_probe(segmenter, request)
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            told: Estimate = done.value
+            return told
+
+
+def iter_probe(segmenter: Segmenter, request: Request) -> Probing:
     """Estimate time and memory of a request; takes about a second at most.
 
     One evaluation of the network on a small input is timed, and one member's way
     back to the source's voxels; regions that would be found by registration are
-    taken to be of their size in the template.
+    taken to be of their size in the template. A method that estimates its own work
+    takes as long as its least piece, and can be left on the way.
 
     Raises
     ------
@@ -105,13 +122,21 @@ def probe(segmenter: Segmenter, request: Request) -> Estimate:
     card = segmenter.card
     warnings = check_request(card, request)
     if isinstance(segmenter, Foretelling):
-        told = segmenter.estimate(request)
+        told = yield from segmenter.estimate(request)
         return replace(
             told,
             warnings=warnings + _short(segmenter, told.memory_bytes, whole=True),
         )
     if not isinstance(segmenter, NetworkSegmenter):
         raise DiffsegError(f"method {card.method} does not say what it will take")
+    return _of_network(segmenter, request, warnings)
+
+
+def _of_network(
+    segmenter: NetworkSegmenter, request: Request, warnings: tuple[str, ...]
+) -> Estimate:
+    """What a network that denoises masks will take."""
+    card = segmenter.card
     members = request.members or card.sampling.members
     steps = request.steps or card.sampling.steps
     works = [

@@ -8,7 +8,7 @@ with the same seed, takes less, as its features are kept.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from time import perf_counter
 from typing import Protocol
 
@@ -19,9 +19,9 @@ from diffseg.domain import ModelCard, Request
 from diffseg.domain.asking import Asked
 from diffseg.domain.slice_labels import ABSENT
 from diffseg.segmenters.base import Segmenter
-from diffseg.segmenters.piece import timed
 from diffseg.segmenters.probing import (
     Estimate,
+    Probing,
     around,
     frames_of,
     of_the_image,
@@ -51,8 +51,8 @@ def foretold(
     asked: Asked,
     source: Callable[[Asked], MemberSource],
     paces: Paces,
-) -> Estimate:
-    """Estimate a request whose members are drawn slice by slice.
+) -> Probing:
+    """Estimate a request whose members are drawn slice by slice; yields on the way.
 
     Parameters
     ----------
@@ -78,7 +78,8 @@ def foretold(
             continue
         key = (steps, *frame.shape[1:])
         if key not in paces:
-            paces[key] = _pace(segmenter, source(asked), steps, frame.shape[1:])
+            work = _pace(segmenter, source(asked), steps, frame.shape[1:])
+            paces[key] = yield from work
         seconds += planes * members * paces[key][0]
         need = max(need, float(paces[key][1]))
     if segmenter.device == "cpu":
@@ -97,24 +98,27 @@ def _planes(request: Request, card: ModelCard, asked: Asked, count: int) -> int:
 
 def _pace(
     segmenter: Segmenter, source: MemberSource, steps: int, extent: tuple[int, ...]
-) -> Pace:
+) -> Generator[None, None, Pace]:
     channels = len(segmenter.card.preparation.channels)
     random = np.random.default_rng(0)
     image = random.random((channels, 1, *extent), dtype=np.float32)
 
-    def work() -> None:
+    def work() -> Generator[None, None, float]:
+        began = perf_counter()
         for _ in source(image, members=1, steps=steps, seed=0):
-            pass
+            yield None
+        if segmenter.device == "cuda":
+            torch.cuda.synchronize()
+        return perf_counter() - began
 
     if segmenter.device == "cuda":
+        yield from work()  # kernels are made at the first
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        seconds = timed(work, segmenter.device)  # its kernels are made at the first
+        seconds = yield from work()
         return seconds, torch.cuda.max_memory_allocated() - before
     with Scales() as scales:
-        began = perf_counter()
-        work()
-        seconds = perf_counter() - began
+        seconds = yield from work()
     return seconds, scales.peak
 
 
