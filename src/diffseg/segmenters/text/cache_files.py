@@ -11,6 +11,7 @@ where each image is from. Format 1 had neither; it is read, and shows no picture
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -75,8 +76,6 @@ def save_cache(cache: KeyValueCache, folder: str | Path) -> Path:
     UserError
         The folder cannot be written.
     """
-    from safetensors.numpy import save
-
     target = Path(folder)
     arrays: dict[str, np.ndarray[Any, Any]] = {
         "keys": cache.keys,
@@ -87,49 +86,46 @@ def save_cache(cache: KeyValueCache, folder: str | Path) -> Path:
     }
     if cache.background_text is not None:
         arrays["background_text"] = cache.background_text
-    content = save(arrays)
-    checksum = hashlib.sha256(content).hexdigest()
-    name = f"cache-{checksum[:16]}.safetensors"
-    shown, seen_as, seen = b"", "", ""
+    name, checksum = _written(target, "cache", arrays)
+    shown, seen = "", ""
     if cache.pictures:
-        shown = save(dict(cache.pictures))
-        seen = hashlib.sha256(shown).hexdigest()
-        seen_as = f"pictures-{seen[:16]}.safetensors"
+        shown, seen = _written(target, "pictures", cache.pictures)
     stored = _Stored(
         format=_NEW,
         arrays=name,
         sha256=checksum,
-        pictures=seen_as,
+        pictures=shown,
         pictures_sha256=seen,
         names=cache.names,
         backbones=dict(cache.backbones),
         weighting=cache.weighting,
         normalisation=cache.normalisation,
         images=tuple(
-            tuple(
-                _Image(
-                    id=one.id,
-                    origin=one.origin,
-                    weight=one.weight,
-                    thumbnail=one.thumbnail,
-                    source=one.source,
-                )
-                for one in group
-            )
+            tuple(_Image(**dataclasses.asdict(one)) for one in group)
             for group in cache.images
         ),
     )
-    atomic_write_bytes(target / name, content)
-    if seen_as:
-        atomic_write_bytes(target / seen_as, shown)
     text = stored.model_dump_json(indent=1) + "\n"
     file = atomic_write_bytes(target / FILE, text.encode())
-    for old in target.glob("*-*.safetensors"):
-        ours = old.name.startswith(("cache-", "pictures-"))
-        if ours and old.name not in (name, seen_as):
-            with contextlib.suppress(OSError):
-                old.unlink()
+    for kind, kept in (("cache", name), ("pictures", shown)):
+        for old in target.glob(f"{kind}-*.safetensors"):
+            if old.name != kept:
+                with contextlib.suppress(OSError):
+                    old.unlink()
     return file
+
+
+def _written(
+    folder: Path, kind: str, arrays: Mapping[str, np.ndarray[Any, Any]]
+) -> tuple[str, str]:
+    """Write arrays under a name that follows from them; name and checksum."""
+    from safetensors.numpy import save
+
+    content = save(dict(arrays))
+    checksum = hashlib.sha256(content).hexdigest()
+    name = f"{kind}-{checksum[:16]}.safetensors"
+    atomic_write_bytes(folder / name, content)
+    return name, checksum
 
 
 def load_cache(
