@@ -56,6 +56,10 @@ def walk(one: Photographer, folder: Path) -> None:
         "what is wrong is told",
     )
     one.take("text-wrong")
+    say(one, "lesion=zebra", "words of one's own are kept")
+    said = one.find("diffseg.labels.prompt_said")
+    one.wait(lambda: "vocabulary" in said.text(), "the model tells of the word")
+    one.take("text-unknown")
     say(one, "mole", "one word is told")
     one.click("diffseg.labels.presence.absent.2")
     one.live()
