@@ -59,6 +59,7 @@ def walk(one: Photographer, folder: Path) -> None:
     say(one, "lesion=zebra", "words of one's own are kept")
     said = one.find("diffseg.labels.prompt_said")
     one.wait(lambda: "vocabulary" in said.text(), "the model tells of the word")
+    one.live()
     one.take("text-unknown")
     say(one, "mole", "one word is told")
     one.click("diffseg.labels.presence.absent.2")

@@ -27,16 +27,19 @@ class PromptPresenter:
 
     def __init__(self, session: Session, view: PromptView) -> None:
         self._session, self._view = session, view
+        self._case: Case | None = session.current  # whose words are in the field
         view.prompt_given.connect(self.say)
         session.model_changed.connect(lambda _: self._show())
-        session.current_changed.connect(lambda _: self._show())
+        session.current_changed.connect(self._on_current)
         session.case_changed.connect(self._on_changed)
         self._show()
 
     def say(self, text: str) -> None:
         """Note what to look for."""
-        case = self._session.current
-        if case is not None and case.prompt != text.strip():
+        case = self._case
+        if case is None or self._session.case(case.id) is None:
+            return
+        if case.prompt != text.strip():
             case.prompt = text.strip()
             self._session.change(case, "labels")
 
@@ -47,6 +50,11 @@ class PromptPresenter:
         if mine:
             self._view.say_prompt(message, True)
         return mine
+
+    def _on_current(self, case: Case | None) -> None:
+        self._view.settle()  # what was typed is of the case before
+        self._case = case
+        self._show()
 
     def _on_changed(self, case: Case, aspect: str) -> None:
         if case is self._session.current and aspect in ("labels", "table", "entry"):

@@ -16,6 +16,9 @@ class PromptView(Protocol):
     def prompt_given(self) -> Intent:
         """Str: what to look for; told while somebody types, after a pause."""
 
+    def settle(self) -> None:
+        """Tell at once what was typed: another case comes."""
+
     def show_prompt(self, shown: bool, text: str, words: Sequence[str]) -> None:
         """Show the text of the case at hand, and offer the words that mean a class."""
 

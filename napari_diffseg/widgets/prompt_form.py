@@ -58,6 +58,11 @@ class PromptForm(QWidget):
         self._pause.stop()
         self.prompt_given.emit(self._field.text().strip())
 
+    def settle(self) -> None:
+        """Tell at once what was typed: another case comes."""
+        if self._pause.isActive():
+            self._tell()
+
     def show_prompt(self, shown: bool, text: str, words: Sequence[str]) -> None:
         """Show the text of the case at hand, and offer the words that mean a class."""
         self.setVisible(shown)

@@ -269,6 +269,11 @@ def test_what_is_typed_is_told_after_a_pause(hands: Hands, qtbot) -> None:
     qtbot.keyClicks(hands.find("labels.prompt", QLineEdit), "mole")
     assert hands.told == []
     qtbot.waitUntil(lambda: hands.told == [("mole",)])
+    hands.dock.prompt.settle()
+    assert hands.told == [("mole",)]  # all of it was told
+    qtbot.keyClicks(hands.find("labels.prompt", QLineEdit), "s")
+    hands.dock.prompt.settle()
+    assert hands.told[-1] == ("moles",)
 
 
 def keys_of_two() -> list[CacheKey]:

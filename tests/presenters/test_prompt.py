@@ -145,6 +145,19 @@ def test_words_stay_with_their_case_while_another_model_is_used(
     assert shown(reading)[1] == "mole"
 
 
+def test_what_was_typed_last_is_of_the_case_before(
+    reading: Any, make_image: Any
+) -> None:
+    first, view = reading.case, reading.views.prompt
+    view.answers["settle"] = lambda: view.prompt_given.emit("mole")
+    reading.desk.open(str(make_image("other.nii.gz")))
+    assert (first.prompt, reading.case.prompt) == ("mole", "")
+    view.answers["settle"] = lambda: view.prompt_given.emit("hair=line")
+    reading.views.case.close_requested.emit()
+    assert reading.case is first  # the other one is gone, and its words with it
+    assert first.prompt == "mole"
+
+
 def test_another_method_may_read_words_of_its_own(
     make_window: Any, make_card: Any, image: Path
 ) -> None:
