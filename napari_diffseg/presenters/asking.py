@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffseg.domain import ModelCard, Proposal, Region, Request
+from diffseg.domain.vocabulary import check_asked
 from diffseg.errors import UserError
 from diffseg.project.annotation import Change, proposed_change
 from napari_diffseg.presenters.kept import Kept
@@ -89,22 +90,19 @@ def question_for(
     region = target
     if settings.scope == "slice" and target is not None:
         region = _seen_with(target, case, card)
-    if case.prompt and "text" not in card.capabilities:
-        raise UserError(
-            f"model {card.id} does not read words: clear what to look for, or choose "
-            "another model"
-        )
+    reads = "text" in card.capabilities  # else no field for words is shown
     request = Request(
         case.volume,
         region=region,
         labels=labels_for(case, card),
         slice_labels=slice_labels_for(case, card),
-        text=case.prompt or None,
+        text=(case.prompt or None) if reads else None,
         members=settings.members,
         steps=settings.steps,
         seed=settings.seed,
         keep_members=keeps_members(case, settings),
     )
+    check_asked(card, request)
     return Question(request, target)
 
 

@@ -30,6 +30,7 @@ from napari_diffseg.presenters.presence import PresencePresenter
 from napari_diffseg.presenters.project import ProjectPresenter
 from napari_diffseg.presenters.project_cases import ProjectCases
 from napari_diffseg.presenters.project_export import ProjectExportPresenter
+from napari_diffseg.presenters.prompt import PromptPresenter
 from napari_diffseg.presenters.propose import ProposePresenter
 from napari_diffseg.presenters.recover import RecoverPresenter
 from napari_diffseg.presenters.resample import ResamplePresenter
@@ -112,8 +113,9 @@ class Desk:
         )  # fmt: skip
         self.labels = LabelsPresenter(now, views.labels, canvas, journal, say)
         models = catalogue or shipped
+        self.prompt = PromptPresenter(now, views.prompt)
         self.settings = SettingsPresenter(
-            now, views.propose, canvas, runner, later, models
+            now, views.propose, canvas, runner, later, models, self.prompt.refuse
         )
         self.propose = ProposePresenter(
             now, views.propose, canvas, runner, journal, say,

@@ -52,14 +52,12 @@ class LabelsPresenter:
         view.renamed.connect(self.rename)
         view.recolored.connect(self.recolor)
         view.added.connect(self.add)
-        view.prompt_given.connect(self.say_prompt)
         canvas.label_changed.connect(self._on_label)
         canvas.edited.connect(self._on_edited)
         session.current_changed.connect(self._on_current)
         session.case_changed.connect(self._on_changed)
         session.model_changed.connect(self._on_model)
         self._show()
-        self._show_prompt()
 
     @property
     def active(self) -> int:
@@ -81,13 +79,6 @@ class LabelsPresenter:
         else:
             states[name] = presence
         self._set_labels(case, ImageLabels(states))
-
-    def say_prompt(self, text: str) -> None:
-        """Note what to look for, in words."""
-        case = self._session.current
-        if case is not None and case.prompt != text.strip():
-            case.prompt = text.strip()
-            self._session.change(case, "labels")
 
     def choose(self, value: int) -> None:
         """Paint with this label."""
@@ -169,7 +160,6 @@ class LabelsPresenter:
         self._session.change(case, "labels")
 
     def _on_model(self, card: ModelCard | None) -> None:
-        self._show_prompt()
         if card is None:
             return
         for case in self._session.cases:
@@ -211,12 +201,3 @@ class LabelsPresenter:
         rows = [(label, said[label.name]) for label in labels]
         editable = case is not None and case.locked is None
         self._view.show_labels(rows, self._active, editable)
-
-    def _show_prompt(self) -> None:
-        card = self._session.model
-        if card is None:
-            self._view.set_prompt(False, "choose a model first")
-        elif "text" not in card.capabilities:
-            self._view.set_prompt(False, f"model {card.id} does not read words")
-        else:
-            self._view.set_prompt(True, "")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from diffseg.domain import LabelTable
 from napari_diffseg.presenters.calibration import CalibrationPresenter
 from napari_diffseg.presenters.comparing import ComparePresenter
+from napari_diffseg.presenters.examples import ExamplesPresenter
 from napari_diffseg.presenters.model import ModelPresenter
 from napari_diffseg.presenters.panels import Views
 from napari_diffseg.presenters.ports import Background, Catalogue, Later
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class LearningDesk:
-    """Wires the presenters of panel "Train" and of the calibration.
+    """Wires the presenters of panel "Train", of the calibration and of the examples.
 
     Parameters
     ----------
@@ -76,6 +77,9 @@ class LearningDesk:
             session, views.calibration, catalogue, works, background, later,
             views.notices, model.choose,
         )  # fmt: skip
+        self.examples = ExamplesPresenter(
+            session, views.cache, catalogue, views.notices, background, model.choose
+        )
 
     def stop(self) -> None:
         """Nothing learns any more: the window goes."""

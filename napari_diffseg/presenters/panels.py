@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from napari_diffseg.views import (
+    CacheView,
     CalibrationView,
     CaseView,
     CorrectView,
@@ -15,6 +16,7 @@ from napari_diffseg.views import (
     PresenceView,
     ProjectExportView,
     ProjectView,
+    PromptView,
     ProposeView,
     ReadingView,
     RecoverView,
@@ -35,6 +37,14 @@ class Views(Protocol):
     @property
     def presence(self) -> PresenceView:
         """Labels by slice."""
+
+    @property
+    def prompt(self) -> PromptView:
+        """What to look for, in words."""
+
+    @property
+    def cache(self) -> CacheView:
+        """Part "Examples" of panel "Model"."""
 
     @property
     def reading(self) -> ReadingView:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from diffseg.domain import ModelCard
@@ -31,6 +32,9 @@ class SettingsPresenter:
     later : Later
     catalogue : Catalogue
         Asked which other models take an image that the chosen one does not.
+    refused : callable
+        Is told, in a line, what the model has against a request; answers whether it
+        is the words.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class SettingsPresenter:
         runner: Runner,
         later: Later,
         catalogue: Catalogue,
+        refused: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._session = session
         self._view = view
@@ -48,6 +53,7 @@ class SettingsPresenter:
         self._runner = runner
         self._later = later
         self._catalogue = catalogue
+        self._refused = refused
         self._settings: Settings | None = None
         self._seed = 0
         self._scope: Scope = "volume"
@@ -200,7 +206,8 @@ class SettingsPresenter:
             self._ticket = None
             case = self._session.current
             why = without_name(case, event.message) if case else event.message
-            self._view.set_plan(f"no estimate: {why}")
+            # What is wrong with words ends a proposal, too, and is told beside them.
+            self._view.set_plan(why if self._refused(why) else f"no estimate: {why}")
 
 
 def plan_text(plan: Plan) -> str:

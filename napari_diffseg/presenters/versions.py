@@ -99,6 +99,8 @@ def _line(card: Any) -> str:
     told, weak = card.finetuning, card.self_training
     if card.version.rpartition("+")[2].startswith("cal"):
         return "calibrated"
+    if card.version.rpartition("+")[2].startswith("keys"):
+        return "examples left out"
     if not told and weak:
         return f"learnt from {weak.get('weak_cases', 0)} weak masks"
     if not told:

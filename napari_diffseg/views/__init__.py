@@ -46,6 +46,7 @@ from napari_diffseg.views.project import (
 )
 from napari_diffseg.views.resampling import Keep, Redraw, ResampleView
 from napari_diffseg.views.runner import Done, Runner, Ticket, WorkEvent, Works
+from napari_diffseg.views.text import CacheView, PromptView
 from napari_diffseg.views.training import (
     CalibrationFacts,
     CalibrationView,
@@ -65,6 +66,7 @@ from napari_diffseg.views.weak import WeakState
 
 __all__ = [
     "BrushRange",
+    "CacheView",
     "CalibrationFacts",
     "CalibrationView",
     "Canvas",
@@ -95,6 +97,7 @@ __all__ = [
     "PresenceView",
     "ProjectExportView",
     "ProjectView",
+    "PromptView",
     "ProposeView",
     "ReadingView",
     "RecoverView",

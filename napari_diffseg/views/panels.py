@@ -82,17 +82,10 @@ class LabelsView(Protocol):
     def added(self) -> Intent:
         """Str: name of a new structure."""
 
-    @property
-    def prompt_given(self) -> Intent:
-        """Str."""
-
     def show_labels(
         self, rows: Sequence[tuple[Label, Presence]], active: int, editable: bool
     ) -> None:
         """Show every structure of the current case; editable: names and rows."""
-
-    def set_prompt(self, enabled: bool, why: str) -> None:
-        """Whether words can be used, and if not why."""
 
 
 class ModelView(Protocol):

@@ -59,9 +59,11 @@ class Dock(QWidget):
         self.case = CasePanel()
         self.labels = LabelsPanel()
         self.presence = self.labels.presence
+        self.prompt = self.labels.prompt
         self.reading = self.project.reading
         self.model = ModelPanel()
         self.calibration = self.model.calibration
+        self.cache = self.model.cache
         self.propose = ProposePanel()
         self.result = ResultPanel()
         self.review = ReviewPanel()

@@ -18,12 +18,11 @@ from napari_diffseg.widgets.parts import (
     named,
     quietly,
     row,
-    sentence,
 )
 from napari_diffseg.widgets.presence_form import PresenceForm
+from napari_diffseg.widgets.prompt_form import PromptForm
 
 _ROWS = 8
-_PROMPT_TIP = "Say in words what to look for, then Enter"
 _NEW_TIP = "Name of a new structure, then Enter"
 _ADD_TIP = "Add a structure to draw"
 _EMPTY = "Structures appear here with an image."
@@ -38,7 +37,6 @@ class LabelsPanel(Panel):
     renamed = Signal(int, str)
     recolored = Signal(int, str)
     added = Signal(str)
-    prompt_given = Signal(str)
 
     def __init__(self) -> None:
         super().__init__(
@@ -55,18 +53,14 @@ class LabelsPanel(Panel):
         self._new = named(QLineEdit(), self.handle("new"), _NEW_TIP)
         self._new.setPlaceholderText("New structure")
         self._add = button(self.handle("add"), "Add", _ADD_TIP)
-        self._prompt = named(QLineEdit(), self.handle("prompt"), _PROMPT_TIP)
+        self.prompt = PromptForm("diffseg.labels")
         self.presence = PresenceForm("diffseg.labels")
         self.add(self._empty, self._list, row(self._new, self._add))
-        self.add(self._prompt, self.presence)
+        self.add(self.prompt, self.presence)
         self._add.clicked.connect(self._tell_new)
         self._new.returnPressed.connect(self._tell_new)
-        self._prompt.returnPressed.connect(
-            lambda: self.prompt_given.emit(self._prompt.text().strip())
-        )
         self._list.currentItemChanged.connect(lambda item: self._tell_chosen(item))
         self.show_labels((), 0, False)
-        self.set_prompt(False, "choose a model first")
 
     def _tell_new(self) -> None:
         name = self._new.text().strip()
@@ -141,11 +135,3 @@ class LabelsPanel(Panel):
         dialog.setOption(QColorDialog.ColorDialogOption.DontUseNativeDialog)
         if dialog.exec():
             self.recolored.emit(label.value, dialog.currentColor().name())
-
-    def set_prompt(self, enabled: bool, why: str) -> None:
-        """Whether words can be used, and if not why."""
-        enable(self._prompt, enabled, _PROMPT_TIP, sentence(why))
-        # The reason stands where the words would.
-        self._prompt.setPlaceholderText(
-            "In words, then Enter" if enabled else f"No words: {why.rstrip('.')}"
-        )

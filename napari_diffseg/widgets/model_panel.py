@@ -12,6 +12,7 @@ from diffseg.domain import ModelCard
 from diffseg.engine.events import Machine
 from napari_diffseg.views import ModelChoice
 from napari_diffseg.widgets.brief import Choice
+from napari_diffseg.widgets.cache_form import CacheForm
 from napari_diffseg.widgets.calibration_form import CalibrationForm
 from napari_diffseg.widgets.card_dialog import CardDialog
 from napari_diffseg.widgets.panel import Panel
@@ -67,7 +68,9 @@ class ModelPanel(Panel):
         runs_on = key("Runs on")
         runs_on.setBuddy(self._device)
         self.calibration = CalibrationForm("diffseg.calibration")
-        self.add(row(runs_on, self._device), self._banner, self.calibration)
+        self.cache = CacheForm("diffseg.cache")
+        self.add(row(runs_on, self._device), self._banner)
+        self.add(self.cache, self.calibration)
         self._models.activated.connect(
             lambda index: self.model_chosen.emit(self._models.itemData(index))
         )

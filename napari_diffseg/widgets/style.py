@@ -147,6 +147,12 @@ QListWidget, QTableView { background: $field; border: 1px solid $hairline;
 QListWidget:focus, QTableView:focus { border-color: $focus; }
 QListWidget::item { border-bottom: 1px solid $hairline; padding: 0; }
 QListWidget[plain="true"]::item { padding: 5px 6px; }
+QListWidget[pictures="true"]::item { border: 0; }
+QListView[words="true"] { background: $field; color: $text;
+    border: 1px solid $edge; }
+QListView[words="true"]::item { padding: 4px 6px; }
+QListView[words="true"]::item:selected, QListView[words="true"]::item:hover {
+    background: $row; color: $text; }
 QListWidget::item:selected { background: $row; color: $text; }
 QListWidget::item:hover:!selected { background: $button; }
 QTableView::item { border-bottom: 1px solid $hairline; padding: 0 4px; }

@@ -22,10 +22,12 @@ from qtpy.QtWidgets import (
     QSpinBox,
     QTableWidget,
     QTextBrowser,
+    QTreeWidget,
     QWidget,
 )
 
 from diffseg.domain import Label, ModelCard, Presence, StructureReport
+from diffseg.domain.cache_keys import CacheKey, KeyImage
 from diffseg.engine.events import Machine
 from diffseg.resources import resource
 from napari_diffseg.session import Busy
@@ -164,7 +166,7 @@ def test_labels_tell_presence_choice_and_names(hands: Hands) -> None:
     labels.show_labels(ROWS, 1, True)
     for signal in (
         labels.presence_given, labels.label_chosen, labels.renamed, labels.added,
-        labels.prompt_given,
+        hands.dock.prompt.prompt_given,
     ):  # fmt: skip
         hands.hear(signal)
     hands.click("labels.presence.absent.4")
@@ -175,7 +177,7 @@ def test_labels_tell_presence_choice_and_names(hands: Hands) -> None:
     rename.setText("head")
     rename.editingFinished.emit()
     hands.enter("labels.new", "tail")
-    labels.set_prompt(True, "")
+    hands.dock.prompt.show_prompt(True, "", ())
     hands.enter("labels.prompt", "the left hippocampus")
     assert hands.told == [
         ("posterior", Presence.ABSENT), (4,), (1, "head"), ("tail",),
@@ -229,12 +231,93 @@ def test_labels_ask_for_a_colour(hands: Hands) -> None:
     assert hands.told == [(4, "#ff0000")]
 
 
-def test_a_prompt_that_cannot_be_used_says_why(hands: Hands) -> None:
-    hands.dock.labels.set_prompt(False, "model x reads no words")
-    prompt = hands.find("labels.prompt", QLineEdit)
-    assert not prompt.isEnabled()
-    assert "x reads no words" in prompt.placeholderText()
-    assert prompt.toolTip() == "Model x reads no words"
+def test_words_are_offered_and_shown_where_they_are_read(hands: Hands, qtbot) -> None:
+    hands.dock.show()
+    qtbot.waitExposed(hands.dock)
+    form = hands.dock.prompt
+    field = hands.find("labels.prompt", QLineEdit)
+    assert not field.isVisible()
+    form.show_prompt(True, "hair", ("lesion", "hair", "mole"))
+    assert field.isVisible()
+    assert (field.text(), field.placeholderText()) == (
+        "hair",
+        "Such as lesion, hair, mole",
+    )
+    hands.hear(form.prompt_given)
+    field.setFocus()
+    qtbot.keyClicks(field, ", mo")
+    qtbot.waitUntil(lambda: field._popup.isVisible())
+    assert field._matches() == ["mole"]
+    form.show_prompt(True, "hair", ("lesion", "hair", "mole"))
+    assert field.text() == "hair, mo"  # it is being typed
+    qtbot.keyClick(field._popup, Qt.Key.Key_Down)
+    qtbot.keyClick(field._popup, Qt.Key.Key_Return)
+    assert hands.told[-1] == ("hair, mole",)
+    said = hands.find("labels.prompt_said", QLabel)
+    form.say_prompt("the text has an empty part", True)
+    assert said.text() == "The text has an empty part"
+    assert said.property("banner") == "warning"
+    form.show_prompt(True, "", ("lesion",))
+    assert field.text() == ""  # another case
+
+
+def test_what_is_typed_is_told_after_a_pause(hands: Hands, qtbot) -> None:
+    hands.dock.show()
+    qtbot.waitExposed(hands.dock)
+    hands.dock.prompt.show_prompt(True, "", ())
+    hands.hear(hands.dock.prompt.prompt_given)
+    qtbot.keyClicks(hands.find("labels.prompt", QLineEdit), "mole")
+    assert hands.told == []
+    qtbot.waitUntil(lambda: hands.told == [("mole",)])
+    hands.dock.prompt.settle()
+    assert hands.told == [("mole",)]  # all of it was told
+    qtbot.keyClicks(hands.find("labels.prompt", QLineEdit), "s")
+    hands.dock.prompt.settle()
+    assert hands.told[-1] == ("moles",)
+
+
+def keys_of_two() -> list[CacheKey]:
+    grey, red = np.full((4, 6), 90, np.uint8), np.zeros((9, 3, 3), np.uint8)
+    red[..., 0] = 255
+
+    def image(name: str, picture: object = None) -> KeyImage:
+        return KeyImage(name, f"{name}.png", "labelled", 0.5, picture)
+
+    return [
+        CacheKey(0, "background", (image("skin"),), foreground=False),
+        CacheKey(1, "lesion", (image("a", grey), image("b", red)), foreground=True),
+        CacheKey(2, "lesion", (image("c", red),), foreground=True),
+    ]
+
+
+def test_examples_are_shown_by_structure_and_left_out(hands: Hands) -> None:
+    form = hands.dock.cache
+    for signal in (form.looked, form.drop_requested, form.undo_requested):
+        hands.hear(signal)
+    form.show_there(True)
+    hands.click("cache.fold")
+    form.show_keys(keys_of_two(), ["#999999", "#E69F00", "#E69F00"])
+    form.show_state("3 examples", "", "words@1.0")
+    tree = hands.find("cache.keys", QTreeWidget)
+    tops = [tree.topLevelItem(at).text(0) for at in range(2)]
+    assert tops == ["lesion · 2", "background, around the structures · 1"]
+    drop, images = hands.find("cache.drop"), hands.find("cache.images", QListWidget)
+    assert not drop.isEnabled()
+    assert drop.toolTip() == "Choose an example first"
+    lesion = tree.topLevelItem(0)
+    for at in range(2):
+        lesion.child(at).setSelected(True)
+    assert [images.item(at).text() for at in range(3)] == ["a", "b", "c"]
+    pixel = images.item(1).icon().pixmap(48, 48).toImage().pixelColor(8, 20)
+    assert (pixel.red(), pixel.green()) == (255, 0)
+    assert drop.text() == "Leave out 2"
+    hands.click("cache.drop")
+    assert hands.find("cache.undo").text() == "Back to 1.0"
+    hands.click("cache.undo")
+    assert hands.told == [(True,), ((1, 2),), ()]
+    form.show_state("", "the head answers without them", "")
+    assert not drop.isEnabled()
+    assert hands.find("cache.undo").isHidden()
 
 
 def test_model_tells_choices_and_opens_its_card(hands: Hands, qtbot) -> None:

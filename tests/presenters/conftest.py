@@ -150,6 +150,8 @@ PANELS = {
     "presence": protocols.PresenceView,
     "case": protocols.CaseView,
     "labels": protocols.LabelsView,
+    "prompt": protocols.PromptView,
+    "cache": protocols.CacheView,
     "model": protocols.ModelView,
     "propose": protocols.ProposeView,
     "result": protocols.ResultView,

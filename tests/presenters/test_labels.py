@@ -156,22 +156,6 @@ def test_tables_are_full_at_255() -> None:
         extended(LabelTable(labels=labels), "one more")
 
 
-def test_words_only_where_the_model_reads_them(
-    make_window: Any, make_card: Any, image: Path
-) -> None:
-    reader = make_card("words", "organ", capabilities=frozenset({"text"}))
-    window = make_window(reader)
-    enabled, why = window.views.labels.last("set_prompt")
-    assert not enabled
-    assert "does not read words" in why
-    window.desk.open(str(image))
-    window.views.model.model_chosen.emit("words")
-    assert window.views.labels.last("set_prompt") == (True, "")
-    window.views.labels.prompt_given.emit(" the left kidney ")
-    window.views.propose.run_requested.emit()
-    assert window.runner.jobs[-1][0].request.text == "the left kidney"
-
-
 def test_a_locked_case_is_not_edited(opened: Any) -> None:
     opened.case.locked = "open in another window"
     opened.session.change(opened.case, "table")

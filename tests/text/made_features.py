@@ -68,12 +68,15 @@ def made_cache(seed: int = 0, keys: int = 9, **changes: Any) -> KeyValueCache:
         "texts": texts / np.linalg.norm(texts, axis=1, keepdims=True),
         "images": tuple(
             (
-                CachedImage(f"image {2 * index}", "generated", 0.25, f"{index}.png"),
+                CachedImage(f"image {2 * index}", "generated", 0.25, f"{index}"),
                 CachedImage(f"image {2 * index + 1}", "correction", 0.75),
             )
             for index in range(keys)
         ),
         "backbones": BACKBONES,
+        "pictures": {
+            f"{index}": np.full((4, 5), index, np.uint8) for index in range(keys)
+        },
         "background_text": source.normal(size=WIDTH).astype(np.float32),
     }
     return KeyValueCache(**{**given, **changes})
@@ -91,4 +94,5 @@ def reordered(cache: KeyValueCache, order: list[int]) -> KeyValueCache:
         background_text=cache.background_text,
         weighting=cache.weighting,
         normalisation=cache.normalisation,
+        pictures=cache.pictures,
     )

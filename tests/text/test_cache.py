@@ -38,6 +38,8 @@ def equal(a: KeyValueCache, b: KeyValueCache) -> bool:
     return (
         all(np.array_equal(getattr(a, n), getattr(b, n)) for n in arrays)
         and a.images == b.images
+        and a.pictures.keys() == b.pictures.keys()
+        and all(np.array_equal(a.pictures[n], b.pictures[n]) for n in a.pictures)
         and dict(a.backbones) == dict(b.backbones)
         and (a.names, a.weighting, a.normalisation)
         == (b.names, b.weighting, b.normalisation)
@@ -102,7 +104,9 @@ def test_a_dropped_key_was_never_there(weighting: str) -> None:
 def test_keys_that_come_later_are_as_if_there_from_the_start(weighting: str) -> None:
     whole = made.made_cache(weighting=weighting)
     part = whole.without(5, 6, 7, 8)
-    later = part.with_keys(whole.keys[5:], whole.classes[5:], whole.images[5:])
+    later = part.with_keys(
+        whole.keys[5:], whole.classes[5:], whole.images[5:], whole.pictures
+    )
     assert equal(later, whole)
 
 
@@ -175,7 +179,7 @@ def test_saving_again_replaces_and_leaves_no_other_file(tmp_path: Path) -> None:
     save_cache(cache, tmp_path)
     save_cache(cache.without(0), tmp_path)
     assert equal(load_cache(tmp_path), cache.without(0))
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_what_breaks_off_leaves_the_former_cache(
@@ -274,3 +278,48 @@ def test_no_file_elsewhere_is_read(tmp_path: Path) -> None:
     (tmp_path / "cache" / FILE).write_text(json.dumps(told))
     with pytest.raises(UserError, match="cannot be read"):
         load_cache(tmp_path / "cache")
+
+
+def test_a_cache_of_the_first_format_is_read_without_pictures(tmp_path: Path) -> None:
+    cache = made.made_cache()
+    save_cache(cache, tmp_path)
+    told = json.loads((tmp_path / FILE).read_text())
+    for key in ("pictures", "pictures_sha256"):
+        told.pop(key)
+    for group in told["images"]:
+        for one in group:
+            one.pop("source")
+    told["format"] = "diffseg-cache-1"
+    (tmp_path / FILE).write_text(json.dumps(told))
+    again = load_cache(tmp_path)
+    assert not again.pictures
+    assert {one.thumbnail for group in again.images for one in group} == {""}
+    assert np.array_equal(again.keys, cache.keys)
+    save_cache(again, tmp_path)  # what is written is of the newer format
+    assert json.loads((tmp_path / FILE).read_text())["format"] == "diffseg-cache-2"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_picture_goes_with_the_last_key_of_its_image() -> None:
+    cache = made.made_cache()
+    assert set(cache.without(4).pictures) == set(cache.pictures) - {"4"}
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [np.zeros((4, 5, 2), np.uint8), np.zeros((4, 5)), np.zeros((0, 5), np.uint8)],
+)
+def test_what_is_no_picture_is_refused(picture: Any) -> None:
+    cache = made.made_cache()
+    with pytest.raises(ValueError, match="picture '0'"):
+        replace(cache, pictures={**cache.pictures, "0": picture})
+    with pytest.raises(ValueError, match="no picture"):
+        replace(cache, pictures={})
+
+
+def test_a_damaged_picture_is_told(tmp_path: Path) -> None:
+    save_cache(made.made_cache(), tmp_path)
+    file = next(tmp_path.glob("pictures-*"))
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    with pytest.raises(UserError, match=r"checksum of .*pictures-"):
+        load_cache(tmp_path)

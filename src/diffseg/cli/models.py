@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffseg.cli.assemble import assemble
+from diffseg.cli.cache import cache
 from diffseg.cli.models_tree import Json, brief, list_, rollback
 from diffseg.cli.output import emit
 from diffseg.cli.pull import pull
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from diffseg.models import ModelFolder
 
 models = typer.Typer(
-    help="List, show, add, import, assemble, verify, roll back and remove models.\n\n"
+    help="List, show, add, import, assemble, verify, prune, roll back and remove "
+    "models.\n\n"
     "Example: diffseg models show hippocampus-mri"
 )
 
@@ -67,6 +69,7 @@ def add(
 
 models.command()(pull)
 models.command()(assemble)
+models.command()(cache)
 
 
 @models.command("import")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from diffseg.domain.labels import ImageLabels, Presence
 from diffseg.domain.prompts import PromptBook, Prompts, plain, prompts_for
-from diffseg.errors import UserError
+from diffseg.errors import UserError, nearest
 
 Spoken = tuple[str | None, str]
 """A class that is named before the ``=``, if one is, and words."""
@@ -165,9 +165,10 @@ def _class_of(
     waiting = [one for one in names if not own[one] and one not in told]
     if not waiting:
         known = ", ".join(names)
+        then = f"; say of which class it speaks, such as {names[0]}={words}"
+        meant = nearest(plain(words), [one for one in meaning if own[meaning[one]]])
         raise UserError(
-            f"text {words!r} means no class of the model ({known}); say of which class "
-            f"it speaks, such as {names[0]}={words}"
+            f"text {words!r} means no class of the model ({known}){meant or then}"
         )
     return waiting[0], False
 

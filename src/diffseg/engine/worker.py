@@ -162,7 +162,7 @@ def _value(
         return None
     request = joined_request(order.request, arrays)
     if order.task == "plan":
-        return _planned(segmenter, request)
+        return _planned(segmenter, request, order.id)
     work = segmenter.iter_propose(request)
     try:
         while True:
@@ -179,10 +179,20 @@ def _value(
     return split_proposal(proposal, folder, order.id)
 
 
-def _planned(segmenter: Segmenter, request: Any) -> Plan:
-    from diffseg.segmenters.probing import probe
+def _planned(segmenter: Segmenter, request: Any, job: str) -> Plan:
+    from diffseg.segmenters.probing import iter_probe
 
-    estimate = probe(segmenter, request)
+    work = iter_probe(segmenter, request)
+    try:
+        while True:
+            try:
+                next(work)
+            except StopIteration as stop:
+                estimate = stop.value
+                break
+            _STOPS.check(job)  # who types on wants no estimate of half a word
+    finally:
+        work.close()
     return Plan(
         seconds=float(estimate.seconds),
         memory_bytes=int(estimate.memory_bytes),

@@ -2,7 +2,8 @@
 
 A fine-tuned version is called ``1.0.0+ft1``, ``1.0.0+ft2``, ... in the order of making,
 whichever version it came from: newer than 1.0.0 and its calibrations, older than 1.0.1.
-Where it hangs in the tree is on its card.
+One that lost keys of its cache is called ``1.0.0+keys1``, and so on. Where a version
+hangs in the tree is on its card.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ from dataclasses import dataclass
 from diffseg.domain import ModelCard
 from diffseg.models.folder import ModelFolder
 
-_TUNED = re.compile(r"\+ft(\d+)")
-_SUFFIX = re.compile(r"\+(?:cal|ft)\d+.*$")
+_SUFFIX = re.compile(r"\+(?:cal|ft|keys)\d+.*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,22 @@ def tuned_version(version: str, known: Iterable[str]) -> str:
     known : iterable of str
         Every version of the model that there is.
     """
+    return _next(version, known, "ft")
+
+
+def pruned_version(version: str, known: Iterable[str]) -> str:
+    """Name of the next version that lost keys of its cache; see `tuned_version`."""
+    return _next(version, known, "keys")
+
+
+def _next(version: str, known: Iterable[str], mark: str) -> str:
     base = _SUFFIX.sub("", version)
     numbers = [0]
     for one in (version, *known):
-        found = _TUNED.search(one)
+        found = re.search(rf"\+{mark}(\d+)", one)
         if found is not None and _SUFFIX.sub("", one) == base:
             numbers.append(int(found[1]))
-    return f"{base}+ft{max(numbers) + 1}"
+    return f"{base}+{mark}{max(numbers) + 1}"
 
 
 def parent_of(model: ModelFolder, models: Sequence[ModelFolder]) -> ModelFolder | None:

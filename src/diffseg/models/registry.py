@@ -140,7 +140,10 @@ def add_model(folder: str | Path, id: str) -> ModelFolder:
 
 
 def add_version(
-    source: ModelFolder, card: ModelCard, files: Mapping[str, bytes] | None = None
+    source: ModelFolder,
+    card: ModelCard,
+    files: Mapping[str, bytes] | None = None,
+    folders: Mapping[str, Path] | None = None,
 ) -> ModelFolder:
     """Copy a model among the user's models under another card of the same weights.
 
@@ -152,6 +155,8 @@ def add_version(
         Of an id and version that are not there yet.
     files : mapping of name to bytes, optional
         What else is kept beside the card.
+    folders : mapping of name to Path, optional
+        Folders that take the place of the model's own of that name.
 
     Raises
     ------
@@ -160,7 +165,7 @@ def add_version(
     """
     target = user_models() / card.id / card.version
     try:
-        copy_model(source, card, target, files)
+        copy_model(source, card, target, files, folders)
     except OSError as err:
         raise UserError(
             f"model cannot be added: {target} ({err.strerror}); give a writable "
@@ -176,11 +181,12 @@ def copy_model(
     card: ModelCard,
     target: Path,
     files: Mapping[str, bytes] | None = None,
+    folders: Mapping[str, Path] | None = None,
 ) -> None:
     """Copy a model's weights and folders to the folder `target`, with another card.
 
     It is made aside, verified and then renamed; `target` must not be there yet.
-    `files` are kept beside the card.
+    `files` are kept beside the card; `folders` take the place of its own.
 
     Raises
     ------
@@ -195,7 +201,8 @@ def copy_model(
     try:
         shutil.copy2(source.weights, aside / card.weights)
         for name in card.folders:
-            shutil.copytree(source.path / name, aside / name)
+            own = (folders or {}).get(name, source.path / name)
+            shutil.copytree(own, aside / name)
         readme = source.path / "README.md"
         if readme.is_file():
             shutil.copy2(readme, aside / readme.name)

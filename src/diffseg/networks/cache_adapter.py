@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Normalisation = Literal["patch", "image"]
+from diffseg.domain.cache_keys import Normalisation
+
 Activation = Literal["relu", "exp"]
 Biases = Literal["zeros", "uniform"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from diffseg.domain import ModelCard, Presence, Request
+from diffseg.domain.vocabulary import check_asked
 from diffseg.errors import UserError
 from diffseg.segmenters.channels import refusal, told
 from diffseg.segmenters.regions import check_place
-from diffseg.segmenters.text.asking import check_asked
 
 SIDES_UNKNOWN = (
     "which side is left is not known: left and right may be swapped in the result"

@@ -23,12 +23,15 @@ from diffseg.models import ModelFolder
 from diffseg.progress import Work, run
 from diffseg.segmenters.intensity import Floats
 from diffseg.segmenters.pipeline import Host, iter_propose_with
+from diffseg.segmenters.probing import Probing
 from diffseg.segmenters.source import MemberSource, Slab
 from diffseg.segmenters.text.asking import asked_by
 from diffseg.segmenters.text.feature_store import FeatureStore
 from diffseg.segmenters.text.loading import DiclipParts, load_parts
 from diffseg.segmenters.text.looking import Looker
 from diffseg.segmenters.text.members import RememberedTexts, TextMembers
+from diffseg.segmenters.text.outlook import Paces, foretold
+from diffseg.segmenters.text.prompts import embedded_prompts
 from diffseg.segmenters.weak.fitting import said_of
 
 
@@ -43,12 +46,15 @@ class Diclip:
     host : Host
     store : FeatureStore, optional
         Where features are kept; the user's without it.
+    paces : dict
+        What one member of a slice took, by the slice's size; filled by `estimate`.
     """
 
     card: ModelCard
     network: DiclipParts
     host: Host
     store: FeatureStore = field(default_factory=FeatureStore)
+    paces: Paces = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_model(cls, folder: ModelFolder, device: str) -> Self:
@@ -86,17 +92,32 @@ class Diclip:
         said : (Z, K) uint8 ndarray, optional
             What is known of each slice.
         """
-        parts = self.network
+        texts = RememberedTexts(self.network.clip, self.store)
+        return self._members(self.looker(), texts, asked, said)
+
+    def _members(
+        self,
+        looker: Looker,
+        texts: RememberedTexts,
+        asked: Asked,
+        said: States | None,
+    ) -> TextMembers:
         return TextMembers(
-            self.looker(),
-            parts.answerer,
-            RememberedTexts(parts.clip, self.store),
-            parts.clip,
+            looker,
+            self.network.answerer,
+            texts,
+            self.network.clip,
             asked,
             classes=len(self.card.labels),
             channels=self.card.preparation.channels,
             said=said,
         )
+
+    def check_texts(self, asked: Asked) -> None:
+        """Refuse words that the CLIP cannot read; `UserError` names them."""
+        if asked.prompts is not None and self.network.config.answer == "maps":
+            texts = RememberedTexts(self.network.clip, self.store)
+            embedded_prompts(self.network.clip, asked.prompts, texts)
 
     def draw(
         self, image: NDArray[np.float32], *, members: int, steps: int, seed: int
@@ -124,6 +145,29 @@ class Diclip:
         asked = asked_by(self.card, request)
         source = self.source(asked, said_of(request, self.card))
         return iter_propose_with(self.card, source, request, self.host)
+
+    def estimate(self, request: Request) -> Probing:
+        """Estimate time and memory; a slice of each size is timed once.
+
+        Yields wherever it may be left.
+
+        Raises
+        ------
+        UserError
+            The text says nothing that the model can look for.
+        """
+        asked = asked_by(self.card, request)
+        # Without a store: what is kept would tell how long reading takes.
+        idle = Looker(
+            self.network.clip, self.network.diffusion, self.network.config,
+            FeatureStore(limit=0),
+        )  # fmt: skip
+        texts = RememberedTexts(self.network.clip, self.store)
+
+        def source(which: Asked) -> TextMembers:
+            return self._members(idle, texts, which, None)
+
+        return (yield from foretold(self, request, asked, source, self.paces))
 
     def propose(self, request: Request) -> Proposal:
         """Answer a request here and now."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -58,6 +60,18 @@ class Estimate:
     warnings: tuple[str, ...] = ()
 
 
+Probing = Generator[None, None, Estimate]
+"""Yields wherever an estimate may be left: whoever asked wants something else now."""
+
+
+@runtime_checkable
+class Foretelling(Protocol):
+    """A method that estimates its own work."""
+
+    def estimate(self, request: Request) -> Probing:
+        """Estimate time and memory of a request; yields where it may be left."""
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """The network's part in one place.
@@ -80,11 +94,23 @@ class Work:
 
 
 def probe(segmenter: Segmenter, request: Request) -> Estimate:
+    """Estimate time and memory of a request; see `iter_probe`."""
+    work = iter_probe(segmenter, request)
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            told: Estimate = done.value
+            return told
+
+
+def iter_probe(segmenter: Segmenter, request: Request) -> Probing:
     """Estimate time and memory of a request; takes about a second at most.
 
     One evaluation of the network on a small input is timed, and one member's way
     back to the source's voxels; regions that would be found by registration are
-    taken to be of their size in the template.
+    taken to be of their size in the template. A method that estimates its own work
+    takes as long as its least piece, and can be left on the way.
 
     Raises
     ------
@@ -95,38 +121,66 @@ def probe(segmenter: Segmenter, request: Request) -> Estimate:
     """
     card = segmenter.card
     warnings = check_request(card, request)
+    if isinstance(segmenter, Foretelling):
+        told = yield from segmenter.estimate(request)
+        return replace(
+            told,
+            warnings=warnings + _short(segmenter, told.memory_bytes, whole=True),
+        )
     if not isinstance(segmenter, NetworkSegmenter):
         raise DiffsegError(f"method {card.method} does not say what it will take")
+    return _of_network(segmenter, request, warnings)
+
+
+def _of_network(
+    segmenter: NetworkSegmenter, request: Request, warnings: tuple[str, ...]
+) -> Estimate:
+    """What a network that denoises masks will take."""
+    card = segmenter.card
     members = request.members or card.sampling.members
     steps = request.steps or card.sampling.steps
     works = [
-        _work(segmenter, frame, members, steps) for frame in _frames(segmenter, request)
+        _work(segmenter, frame, members, steps)
+        for frame in frames_of(segmenter, request)
     ]
     channels = len(card.preparation.channels) * (2 * card.preparation.context + 1)
     piece = Piece.probed(segmenter.probed, segmenter.device, works[0].tile,
                          works[0].batch, channels)  # fmt: skip
-    seconds = _around(segmenter, request)
+    seconds = around(segmenter, request)
     different, evaluations = segmenter.evaluations(members, steps)
     flips = min(len(card.preparation.flips), different)
     for work in works:
         encoding = flips * work.tiles * piece.encode_seconds(work.tile)
         masks = evaluations * work.tiles * piece.denoise_seconds(work.tile)
-        seconds += encoding + masks + members * _restoring(segmenter, work.frame)
+        seconds += encoding + masks + members * restoring(segmenter, work.frame)
         seconds += _PREPARED_SECONDS * math.prod(work.frame.region.shape)
     need = max(_memory(segmenter, piece, work, steps, flips) for work in works)
     if segmenter.device == "cpu":
-        need += _of_the_image(segmenter, request, members)
-    free = free_memory(segmenter.device)
-    if need > free:
-        kind = "memory" if segmenter.device == "cpu" else "GPU memory"
-        warnings += (
-            f"about {need / 2**30:.1f} GiB of {kind} are needed and {free / 2**30:.1f} "
-            "GiB are free: it will go on in smaller pieces, and take longer",
-        )
+        need += of_the_image(segmenter, request, members)
+    warnings += _short(segmenter, need)
     return Estimate(seconds, int(need), members, steps, warnings)
 
 
-def _frames(segmenter: NetworkSegmenter, request: Request) -> list[Frame]:
+def _short(
+    segmenter: Segmenter, need: float, *, whole: bool = False
+) -> tuple[str, ...]:
+    """Say that memory will not suffice; `whole`: there are no smaller pieces."""
+    free = free_memory(segmenter.device)
+    if need <= free:
+        return ()
+    kind = "memory" if segmenter.device == "cpu" else "GPU memory"
+    then = (
+        "close other programs"
+        if whole
+        else ("it will go on in smaller pieces, and take longer")
+    )
+    return (
+        f"about {need / 2**30:.1f} GiB of {kind} are needed and {free / 2**30:.1f} "
+        f"GiB are free: {then}",
+    )
+
+
+def frames_of(segmenter: Segmenter, request: Request) -> list[Frame]:
     """Frames of the places, where they must be looked for of the template's size."""
     card, grid = segmenter.card, request.volume.grid
     where, preparation = card.localisation, card.preparation
@@ -180,7 +234,7 @@ def _work(segmenter: NetworkSegmenter, frame: Frame, members: int, steps: int) -
     return Work(frame, tile, count, min(means.most(math.prod(tile)), masks))
 
 
-def _around(segmenter: NetworkSegmenter, request: Request) -> float:
+def around(segmenter: Segmenter, request: Request) -> float:
     """Seconds of what happens once: reading, looking for regions, composing."""
     card, grid = segmenter.card, request.volume.grid
     seconds = _WHOLE_SECONDS * math.prod(grid.shape) * request.volume.channels
@@ -191,7 +245,7 @@ def _around(segmenter: NetworkSegmenter, request: Request) -> float:
     return seconds
 
 
-def _restoring(segmenter: NetworkSegmenter, frame: Frame) -> float:
+def restoring(segmenter: Segmenter, frame: Frame) -> float:
     """Seconds of one member's way from the network to the ensemble's sums."""
     classes = len(segmenter.card.labels) + 1
     # Some planes are enough; planes are resampled together in 3D only.
@@ -229,11 +283,11 @@ def _memory(
     return min(features, kept) + piece.peak_bytes(work.tile, work.batch)
 
 
-def _of_the_image(segmenter: NetworkSegmenter, request: Request, members: int) -> float:
+def of_the_image(segmenter: Segmenter, request: Request, members: int) -> float:
     """Bytes of the image, the ensemble's sums and the proposal."""
     classes = len(segmenter.card.labels) + 1
     grid = math.prod(request.volume.shape)
-    regions = [math.prod(f.region.shape) for f in _frames(segmenter, request)]
+    regions = [math.prod(f.region.shape) for f in frames_of(segmenter, request)]
     sums = max(regions) * (8 * classes + 8 + 20 * classes)  # and their temporaries
     answers = sum(regions) * (4 * classes + 9 + members)
     return float(grid * (4 * classes + 6) + sums + answers)

@@ -17,12 +17,15 @@ from diffseg.errors import DiffsegError, UserError
 from diffseg.progress import Progress
 
 
-def probe(segmenter, request):
+def iter_probe(segmenter, request):
     """Stands for the probe of the segmenters."""
     if request.text in ERRORS:
         raise ERRORS[request.text]
-    if request.text == "long":
-        time.sleep(2)
+    if request.text == "long":  # than the engine's patience, if it is not left
+        for _ in range(200):
+            time.sleep(0.1)
+            yield None
+    yield None
     return SimpleNamespace(
         seconds=np.float64(2.5),
         memory_bytes=10,
@@ -32,7 +35,7 @@ def probe(segmenter, request):
     )
 
 
-sys.modules["diffseg.segmenters.probing"] = SimpleNamespace(probe=probe)
+sys.modules["diffseg.segmenters.probing"] = SimpleNamespace(iter_probe=iter_probe)
 
 ERRORS = {
     "memory": MemoryError(),

@@ -52,8 +52,8 @@ from diffseg.models.text_diffusion_files import (
 from diffseg.models.text_diffusion_files import identity_of as diffusion_identity
 from diffseg.models.text_diffusion_files import parts_of as diffusion_parts
 from diffseg.segmenters.text.assembly import Assembly, Trained
-from diffseg.segmenters.text.cache_files import load_cache, save_cache
-from diffseg.segmenters.text.loading import CACHE, backbone_identities, check_card
+from diffseg.segmenters.text.cache_files import CACHE, load_cache, save_cache
+from diffseg.segmenters.text.loading import backbone_identities, check_card
 
 _CLIP, _DIFFUSION = "clip", "diffusion"
 _PAPERS_SIDE, _TRAINED_SIDE = 320, 200

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diffseg.domain.cache_keys import Normalisation, Origin
 from diffseg.errors import UserError
-from diffseg.networks.cache_adapter import Normalisation
 from diffseg.segmenters.text.cache_values import (
     Floats,
     Weighting,
@@ -24,7 +24,8 @@ from diffseg.segmenters.text.cache_values import (
     values_of,
 )
 
-Origin = Literal["generated", "labelled", "correction"]
+Pictures = Mapping[str, NDArray[np.uint8]]
+"""Small pictures (Y, X) or (Y, X, 3), by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +41,16 @@ class CachedImage:
     weight : float
         How much it counts beside others, above 0; within a key, its share in [0, 1].
     thumbnail : str
-        Path of a small picture, relative to the cache's folder; empty: there is none.
+        Name of its small picture among those of the cache; empty: there is none.
+    source : str
+        Where it is from, such as a file's name; for a person to read.
     """
 
     id: str
     origin: Origin = "generated"
     weight: float = 1.0
     thumbnail: str = ""
+    source: str = ""
 
     def __post_init__(self) -> None:
         if not self.weight > 0 or self.origin not in get_args(Origin):
@@ -79,6 +83,8 @@ class KeyValueCache:
         How values follow from keys and texts; see `cache_values.values_of`.
     normalisation : {"patch", "image"}
         How features were normalised; see `diffseg.networks.cache_adapter.normalised`.
+    pictures : mapping of str to uint8 ndarray
+        Thumbnails by name, (Y, X) or (Y, X, 3); those of no image are left out.
 
     Raises
     ------
@@ -95,6 +101,7 @@ class KeyValueCache:
     background_text: Floats | None = None
     weighting: Weighting = "text"
     normalisation: Normalisation = "patch"
+    pictures: Pictures = field(default_factory=dict)
     values: Floats = field(init=False)
 
     def __post_init__(self) -> None:
@@ -104,6 +111,7 @@ class KeyValueCache:
         if background is not None:
             background = _frozen(background, np.float32)
         _check(keys, classes, self.names, texts, self.images, background)
+        pictures = _wanted_pictures(self.images, self.pictures)
         values = values_of(keys, classes, texts, background, weighting=self.weighting)
         for name, value in (
             ("keys", keys),
@@ -112,6 +120,7 @@ class KeyValueCache:
             ("background_text", background),
             ("values", _frozen(values, np.float32)),
             ("backbones", MappingProxyType(dict(self.backbones))),
+            ("pictures", MappingProxyType(pictures)),
         ):
             object.__setattr__(self, name, value)
 
@@ -162,16 +171,19 @@ class KeyValueCache:
         keys: Floats,
         classes: NDArray[np.integer[Any]],
         images: Sequence[Sequence[CachedImage]],
+        pictures: Pictures = MappingProxyType({}),
     ) -> KeyValueCache:
         """Return the cache with more keys (m, E) of classes (m,), after its own.
 
         They have to be made by the same backbones, and normalised in the same way.
+        `pictures` are those of the new images.
         """
         return replace(
             self,
             keys=np.concatenate([self.keys, np.asarray(keys, np.float32)]),
             classes=np.concatenate([self.classes, np.asarray(classes, np.int64)]),
             images=(*self.images, *(tuple(group) for group in images)),
+            pictures={**self.pictures, **pictures},
         )
 
     def require(
@@ -218,6 +230,24 @@ def _frozen(values: NDArray[Any], kind: type[np.generic]) -> NDArray[Any]:
     copy = np.array(values, kind)
     copy.setflags(write=False)
     return copy
+
+
+def _wanted_pictures(
+    images: tuple[tuple[CachedImage, ...], ...], pictures: Pictures
+) -> dict[str, NDArray[np.uint8]]:
+    """Those that an image has, in order of name; a dropped key's go with it."""
+    wanted = sorted({one.thumbnail for group in images for one in group} - {""})
+    found: dict[str, NDArray[np.uint8]] = {}
+    for name in wanted:
+        picture = pictures.get(name)
+        if picture is None:
+            raise ValueError(f"there is no picture {name!r}")
+        grey = picture.ndim == 2
+        colour = picture.ndim == 3 and picture.shape[2] == 3
+        if picture.dtype != np.uint8 or not (grey or colour) or not picture.size:
+            raise ValueError(f"picture {name!r} {picture.shape} is not uint8 (Y, X)")
+        found[name] = _frozen(picture, np.uint8)
+    return found
 
 
 def _short(identity: str | None) -> str:

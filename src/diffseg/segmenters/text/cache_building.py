@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diffseg.domain.cache_keys import Normalisation
 from diffseg.errors import UserError
-from diffseg.networks.cache_adapter import Normalisation
-from diffseg.segmenters.text.cache import CachedImage, KeyValueCache
+from diffseg.segmenters.text.cache import CachedImage, KeyValueCache, Pictures
 from diffseg.segmenters.text.cache_values import Floats, Weighting
 from diffseg.segmenters.text.masked_means import MaskedMeans
 
@@ -94,6 +95,7 @@ def build_cache(
     weighting: Weighting = "text",
     normalisation: Normalisation = "patch",
     partial: bool = False,
+    pictures: Pictures = MappingProxyType({}),
 ) -> KeyValueCache:
     """Build a cache from the means of images.
 
@@ -117,6 +119,8 @@ def build_cache(
         How the features were normalised.
     partial : bool
         Whether a class may be without a key, to be learnt by an adapter's prompts.
+    pictures : mapping of str to uint8 ndarray
+        Of the images, by the names of their thumbnails; see `cache_pictures.pictured`.
 
     Raises
     ------
@@ -137,6 +141,7 @@ def build_cache(
         background_text=background_text,
         weighting=weighting,
         normalisation=normalisation,
+        pictures=pictures,
     )
 
 
@@ -148,6 +153,7 @@ def grown(
     seed: int,
     clusters: int | None = None,
     background_clusters: int | None = None,
+    pictures: Pictures = MappingProxyType({}),
 ) -> KeyValueCache:
     """Return the cache with keys of more images, such as corrections, after its own.
 
@@ -162,6 +168,8 @@ def grown(
     seed : int
     clusters, background_clusters : int, optional
         See `clustered_keys`.
+    pictures : mapping of str to uint8 ndarray
+        Of the new images, by the names of their thumbnails.
 
     Raises
     ------
@@ -177,7 +185,7 @@ def grown(
                 "the image another id"
             )
     return cache.with_keys(
-        *clustered_keys(means, clusters, background_clusters, seed=seed)
+        *clustered_keys(means, clusters, background_clusters, seed=seed), pictures
     )
 
 

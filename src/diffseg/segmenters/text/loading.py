@@ -23,11 +23,8 @@ from diffseg.networks.cache_adapter import CacheAdapter
 from diffseg.networks.diclip_head import DiclipHead
 from diffseg.segmenters.text.answering import Answerer
 from diffseg.segmenters.text.cache import KeyValueCache
-from diffseg.segmenters.text.cache_files import load_cache
+from diffseg.segmenters.text.cache_files import CACHE, load_cache
 from diffseg.segmenters.text.retrieval import memory_of
-
-CACHE = "cache"
-"""Folder of a cache beside the card."""
 
 Part = TypeVar("Part", bound=nn.Module)
 

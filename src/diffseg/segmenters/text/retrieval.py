@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from diffseg.domain.cache_keys import Normalisation
 from diffseg.errors import UserError
 from diffseg.networks.cache_adapter import (
     Activation,
     CacheAdapter,
-    Normalisation,
     activated,
     normalised,
 )
