@@ -63,6 +63,7 @@ CAMS = {
     "lgg-classifier": ("grad_cam", "layer_cam", "layer_cam_stages", "score_cam_64"),
     "lgg-seam": ("seam_raw", "seam"),
     "lgg-ame-cam": ("ame_cam",),
+    "lgg-local": ("local_map",),
 }
 """Recipes, and what is drawn of each."""
 FIXED_SHARE = 92.5
