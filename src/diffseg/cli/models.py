@@ -10,6 +10,7 @@ import typer
 from diffseg.cli.assemble import assemble
 from diffseg.cli.models_tree import Json, brief, list_, rollback
 from diffseg.cli.output import emit
+from diffseg.cli.project_group import ModelsCommands
 from diffseg.cli.pull import pull
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from diffseg.models import ModelFolder
 
 models = typer.Typer(
+    cls=ModelsCommands,
     help="List, show, add, import, assemble, verify, roll back and remove models.\n\n"
-    "Example: diffseg models show hippocampus-mri"
+    "Example: diffseg models show hippocampus-mri",
 )
 
 Name = Annotated[str, typer.Argument(metavar="ID[@VERSION]", help="A model's name.")]
