@@ -100,7 +100,11 @@ class Settings(ObjectiveSettings):
         description="As diffseg models assemble takes it",
     )
     prompts: str = Field("natural", title="Kind of images that words ship for")
-    words: Path | None = Field(None, title="A prompts file, laid over those")
+    words: Path | dict[str, Any] | None = Field(
+        None,
+        title="Words, laid over those",
+        description="A prompts file, or what would be in one",
+    )
     variant: Literal["paper", "code"] = Field("paper", title="Variant")
     options: dict[str, Any] = Field(
         default_factory=dict, title="Options of the model, over those of the variant"
@@ -146,6 +150,9 @@ class Settings(ObjectiveSettings):
         ge=0,
         title="Megabytes of kept features",
         description="In the run's folder; what does not fit is computed again",
+    )
+    features: Path | None = Field(
+        None, title="Folder of kept features", description="The run's, where it trains"
     )
 
     @model_validator(mode="after")
