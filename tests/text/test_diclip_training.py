@@ -18,6 +18,7 @@ from diffseg.cli import main
 from diffseg.diffusion import generator
 from diffseg.domain.slice_labels import ABSENT, PRESENT, UNKNOWN
 from diffseg.errors import UserError
+from diffseg.models import load_weights, text_diffusion
 from diffseg.models.folder import read_folder
 from diffseg.networks import build_network
 from diffseg.networks.cache_adapter import normalised
@@ -192,7 +193,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(
     run(train_model(recipe, str(data), out, device="cpu", resume=True))
     assert (out / "cached" / "done.json").stat().st_mtime_ns == stamp
     one, other = (
-        loading.load_weights(read_folder(folder / "model")) for folder in (out, trained)
+        load_weights(read_folder(folder / "model")) for folder in (out, trained)
     )
     assert one.keys() == other.keys()
     for name, value in one.items():
@@ -206,8 +207,9 @@ def test_epochs_do_not_look_again(
     assert recipe.augmentation.flip_axes == (1,)
     quiet = recipe.augmentation.model_dump(exclude={"flip_axes", "outside"})
     assert not any(quiet.values())
-    out, calls = tmp_path / "out", []
-    before = loading.load_text_diffusion
+    out = tmp_path / "out"
+    calls: list[str] = []
+    before = text_diffusion.load_text_diffusion
 
     def counting(*given: Any) -> Any:
         model = before(*given)
@@ -362,7 +364,7 @@ def test_a_pseudo_mask_holds_what_is_present_and_nothing_else(
     def classes(*states: int) -> set[int]:
         found = teaches.taught(image(), torch.tensor(states)).classes
         assert found.shape == (40, 40)
-        return set(found.unique().tolist())
+        return set(np.unique(found.numpy()).tolist())
 
     assert classes(ABSENT, ABSENT) == {0}
     assert classes(PRESENT, ABSENT) == {0, 1}

@@ -1,8 +1,8 @@
 """DiCLIP's single stage: head and adapter learn from masks of words and cache.
 
 Equations 14 and 15; the masks are those of the static maps, as in the paper, or of the
-adapter's own as it learns, as in the released code. Image-level labels say which classes
-an image shows; no mask of a person is read.
+adapter's own as it learns, as in the released code. Image-level labels say which
+classes an image shows; no mask of a person is read.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Two stages in one folder. ``cached`` is the model that teaches: put together of the
 recipe's backbones and words, with a cache of the data set's labelled images, or a model
-that was given. Then adapter and head learn by the ordinary trainer, and ``model`` is put
-together of all. A run that was interrupted goes on in the stage where it stopped.
+that was given. Then adapter and head learn by the ordinary trainer, and ``model`` is
+put together of all. A run that was interrupted goes on in the stage where it stopped.
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ def _filled(
     first: LabelledExample,
     out: Path,
 ) -> Recipe:
-    """The recipe as the trainer takes it: sizes of networks, the model, its features."""
+    """The recipe as the trainer takes it: sizes of networks, model and features."""
     network = {"name": "diclip", **learner_config(model, config, first)}
     where = {
         "model": str((out / _STAGE / "model").resolve()),
