@@ -9,15 +9,12 @@ put together of all. A run that was interrupted goes on in the stage where it st
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
-from diffseg.domain.card import IMAGE_LEVEL
 from diffseg.domain.diclip import diclip_config
 from diffseg.errors import UserError
 from diffseg.models import ModelFolder, find_model
@@ -25,9 +22,8 @@ from diffseg.models.folder import read_folder, sha256_of
 from diffseg.progress import Progress, Work
 from diffseg.segmenters.diclip import Diclip
 from diffseg.segmenters.text.assembling import assemble
-from diffseg.segmenters.text.assembly import Assembly, Trained
+from diffseg.segmenters.text.assembly import Assembly
 from diffseg.segmenters.text.cached_model import write_cached
-from diffseg.segmenters.text.loading import CACHE, place_of
 from diffseg.volume import atomic_write_bytes
 from diffseg_training.curve import draw_curve
 from diffseg_training.dataset import Dataset, load_dataset
@@ -36,17 +32,15 @@ from diffseg_training.labelled_splits import labelled_splits
 from diffseg_training.lock import alone_in
 from diffseg_training.machines import make_accelerator
 from diffseg_training.recipe import Recipe
-from diffseg_training.run import draft_card
 from diffseg_training.settings.diclip import Settings
 from diffseg_training.text.cache_slices import chosen_slices
 from diffseg_training.text.caching import iter_cache
 from diffseg_training.text.learning_parts import learner_config
-from diffseg_training.trainer import TrainingResult, iter_train
+from diffseg_training.text.trained_model import write_trained
+from diffseg_training.trainer import iter_train
 from diffseg_training.weak.stages import Mark, key_of
 
 _STAGE = "cached"
-# What is the recipe's own: backbones and weights are told beside them.
-_PARTS = {"name", "clip", "diffusion", "adapter", "head", "cache", "answer"}
 
 
 def train_assembled(
@@ -237,85 +231,3 @@ def _filled(
     }
     objective = config.model_copy(update=where)
     return recipe.model_copy(update={"network": network, "objective": objective})
-
-
-def write_trained(
-    recipe: Recipe,
-    dataset: Dataset,
-    teacher: ModelFolder,
-    result: TrainingResult,
-    target: Path,
-) -> ModelFolder:
-    """Put the trained model together, in the place of one that an earlier sitting left.
-
-    Raises
-    ------
-    UserError
-        A part is gone, or the folder cannot be written.
-    """
-    config = recipe.objective
-    assert isinstance(config, Settings)
-    before = diclip_config(teacher.card.network, f"model {teacher.name}")
-    state = result.network.state_dict()
-    options: Mapping[str, Any] = before.model_dump(mode="json", exclude=_PARTS)
-    draft = draft_card(recipe, dataset.labels)
-    text, diffusion = recipe.card, None
-    if before.diffusion is not None:
-        diffusion = place_of(before.diffusion, teacher.path)
-    changed: dict[str, Any] = {"answer": config.answer}
-    if config.variant == "code" and "cache_weight" not in config.options:
-        changed["cache_weight"] = 0.1  # as the code weighs what an adapter answers
-    parts = Assembly(
-        clip=place_of(before.clip, teacher.path),
-        labels=dataset.labels.names,
-        channels=recipe.preparation.channels,
-        diffusion=diffusion,
-        options={**options, **changed},
-        preparation=recipe.preparation,
-        cache=teacher.path / CACHE,
-        adapter=Trained(recipe.network["adapter"], _part(state, "adapter")),
-        head=Trained(recipe.network["head"], _part(state, "head")),
-        copy=config.copied,
-        members=recipe.sampling.members,
-        about={
-            "title": text.title,
-            "modality": text.modality,
-            "licence": text.licence,
-            "data": text.data,
-            "intended_use": text.intended_use,
-            "limits": text.limits,
-            "version": text.version,
-            "recipe": recipe.name,
-            "metrics": _metrics(dataset, result),
-        },
-    )
-    aside = target.with_name(f".{target.name}")
-    shutil.rmtree(aside, ignore_errors=True)
-    made = assemble(aside, text.id, parts)
-    # Values and colours are the data set's.
-    card = made.card.model_copy(update={"labels": draft.labels})
-    atomic_write_bytes(
-        aside / "card.json", (card.model_dump_json(indent=2) + "\n").encode()
-    )
-    shutil.rmtree(target, ignore_errors=True)
-    aside.rename(target)
-    return read_folder(target)
-
-
-def _part(state: Mapping[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
-    return {
-        key.removeprefix(f"{name}."): value.detach().cpu()
-        for key, value in state.items()
-        if key.startswith(f"{name}.")
-    }
-
-
-def _metrics(dataset: Dataset, result: TrainingResult) -> dict[str, Any]:
-    return {
-        "cases": {name: len(dataset.split(name)) for name in ("train", "val")},
-        "image_level_on_val": {k: round(v, 4) for k, v in result.best.items()},
-        "trained_on": IMAGE_LEVEL,
-        "steps": result.steps,
-        "minutes": round(result.minutes, 1),
-        "trained": date.today().isoformat(),
-    }

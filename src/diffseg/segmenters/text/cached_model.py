@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from diffseg.domain import ModelCard
 from diffseg.domain.diclip import METHOD, DiclipConfig, diclip_config
 from diffseg.errors import UserError
 from diffseg.models import ModelFolder, verify_model
@@ -81,18 +82,7 @@ def write_cached(
                 shutil.copytree(source.path / name, aside / name)
         save_cache(cache, aside / CACHE)
         folders[CACHE] = sha256_of_folder(aside / CACHE)
-        changed = config.model_copy(update={"cache": True})
-        card = source.card.model_copy(
-            update={
-                "id": id,
-                "parent": reference_of(source.card),
-                "network": changed.model_dump(mode="json"),
-                "folders": folders,
-                # Both were of the answers without this cache.
-                "calibration": None,
-                "metrics": {},
-            }
-        )
+        card = _card(source, config, id, folders)
         text = card.model_dump_json(indent=2) + "\n"
         (aside / "card.json").write_text(text, encoding="utf-8")
         verify_model(read_folder(aside))  # an id that is none is refused here
@@ -105,3 +95,21 @@ def write_cached(
         shutil.rmtree(aside, ignore_errors=True)
         raise
     return read_folder(target)
+
+
+def _card(
+    source: ModelFolder, config: DiclipConfig, id: str, folders: dict[str, str]
+) -> ModelCard:
+    """The card of a model that is another one with a cache."""
+    changed = config.model_copy(update={"cache": True})
+    return source.card.model_copy(
+        update={
+            "id": id,
+            "parent": reference_of(source.card),
+            "network": changed.model_dump(mode="json"),
+            "folders": folders,
+            # Both were of the answers without this cache.
+            "calibration": None,
+            "metrics": {},
+        }
+    )
