@@ -16,6 +16,7 @@ folder of DIR with a manifest; slices with the structure are drawn.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -46,7 +47,7 @@ from diffseg.volume import atomic_write_bytes
 from diffseg_training.dataset import Case, Dataset, load_dataset
 from diffseg_training.run import train_model
 
-app = typer.Typer(add_completion=False, help=__doc__)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 Out = Annotated[Path, typer.Option(help="Where runs and numbers are kept.")]
 Most = Annotated[int, typer.Option(help="Most slices of a split, evenly over it.")]
 _TOLD = "told.json"
@@ -194,4 +195,8 @@ def _cells(found: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    app()
+    try:
+        app()
+    except UserError as err:
+        print(err, file=sys.stderr)
+        sys.exit(2)

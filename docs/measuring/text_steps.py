@@ -12,6 +12,7 @@ import yaml
 from numpy.typing import NDArray
 
 from diffseg.domain import ImageLabels, Request
+from diffseg.domain.card import COLOURS
 from diffseg.domain.diclip import DiclipConfig
 from diffseg.metrics import dice
 from diffseg.metrics.confusion_ratio import class_counts
@@ -74,13 +75,15 @@ def recipe_of(
     """A recipe file for a set; words of the small pair's where it knows the set."""
     volume = read_image(dataset.cases[0])
     count = volume.channels
-    names = {1: ["grey"], 3: ["red", "green", "blue"]}
-    channels = names.get(count, [f"channel{index}" for index in range(count)])
+    # Of coloured sets some images are grey, and are then shown in three equal channels.
+    channels = [f"channel{index}" for index in range(count)]
+    if count in (1, 3):
+        channels = list(COLOURS)
     whole = volume.data.dtype == np.uint8
     ends = {"low": 0, "high": 255} if whole else {"low": None, "high": None}
     if words is None:
         words = _words(name, home)
-    objective: dict[str, Any] = {"clip": clip, "diffusion": diffusion, "options": {}}
+    objective: dict[str, Any] = {"clip": clip, "diffusion": diffusion}
     if words is not None:
         objective["words"] = str(words.resolve())
     told = {

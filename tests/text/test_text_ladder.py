@@ -27,7 +27,8 @@ SMALL = (
     "patch=[40,40]",
     "preparation.size=[40,40]",
     "loading.workers=0",
-    "objective.options={side: 40, box_threshold: 0.2, refinement: [affinity]}",
+    "objective.options={side: 40, box_threshold: 0.2, refinement: [affinity], "
+    "similarity: cosine, streams: recursive}",
     "objective.cache={clusters: 2, background_clusters: 2}",
     "objective.adapter={prompts: 3}",
     "objective.head={width: 16, depth: 1, heads: 2}",
