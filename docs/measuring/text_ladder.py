@@ -5,12 +5,14 @@
     python docs/measuring/text_ladder.py sweep --set lgg --out ladder
     python docs/measuring/text_ladder.py show --out ladder
 
-`run` parts the patients of each set into five, builds the cache and trains adapter and
-head on three parts by image-level labels alone, and draws the fifth with each step of
-the ladder. It goes on where it stopped. Each step is scored by three rules: masks as
-the model gives them, Otsu's threshold of its probability (both by labels alone), and
-the threshold that masks of the fourth part, val, chose. Sets of one structure, each a
-folder of DIR with a manifest; slices with the structure are drawn.
+`run` builds the cache and trains adapter and head on the split train by image-level
+labels alone, and draws test with each step of the ladder; a set without test gives half
+of the patients of val. With `--fold N` patients are parted anew, into five: not where
+the pair learnt from the set, as it has then seen test. It goes on where it stopped.
+
+Each step is scored by three rules: masks as the model gives them, Otsu's threshold of
+its probability (both by labels alone), and the threshold that masks of val chose. Sets
+of one structure, each a folder of DIR; slices with the structure are drawn.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from text_steps import (
     swept_model,
     threshold_on,
 )
-from weak_folds import parted
+from weak_folds import by_its_own, parted
 
 from diffseg.domain import Presence
 from diffseg.errors import UserError
@@ -62,7 +64,9 @@ def run(
     words: Annotated[
         Path | None, typer.Option(help="Folder of prompts files, one SET.yaml each.")
     ] = None,
-    fold: Annotated[int, typer.Option(min=0, max=4)] = 0,
+    fold: Annotated[
+        int | None, typer.Option(min=0, max=4, help="Part the patients anew.")
+    ] = None,
     minutes: Annotated[float, typer.Option(help="Of adapter and head.")] = 10.0,
     most: Most = 100,
     set_: Annotated[
@@ -78,7 +82,8 @@ def run(
         home = out / name
         manifest = home / "manifest.csv"
         if not manifest.is_file():
-            parted(data / name, home, fold)
+            source = data / name
+            by_its_own(source, home) if fold is None else parted(source, home, fold)
         dataset = load_dataset(manifest)
         given = words / f"{name}.yaml" if words is not None else None
         recipe = recipe_of(name, dataset, clip, diffusion, given, home)

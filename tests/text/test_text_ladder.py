@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -154,3 +155,24 @@ def test_scores_of_a_slice_worked_by_hand(ladder: ModuleType) -> None:
     value, best = steps.threshold_on([one])
     assert value < 0.3
     assert best == pytest.approx(2 / 3)
+
+
+def test_a_set_without_test_gives_half_of_the_patients_of_val(
+    ladder: ModuleType, tmp_path: Path
+) -> None:
+    pictures = module_at(HERE / "tiny_pictures.py")
+    data = pictures.write_pictures(
+        tmp_path / "spots", ("lesion",), names=("lesion",), each=4,
+        splits=("train", "val"), masks=True,
+    )  # fmt: skip
+    rows = read(ladder.by_its_own(data, tmp_path / "home"))
+    splits = [row["split"] for row in rows]
+    assert splits[:4] == ["train"] * 4  # what the pair learnt from stays so
+    assert sorted(splits[4:]) == ["test", "test", "val", "val"]
+    (tmp_path / "home" / "manifest.csv").unlink()
+    assert read(ladder.by_its_own(data, tmp_path / "home")) == rows
+
+
+def read(manifest: Path) -> list[dict[str, str]]:
+    with manifest.open(newline="") as file:
+        return list(csv.DictReader(file))
