@@ -33,15 +33,39 @@ def parted(data: Path, home: Path, number: int, patients: int = 1000) -> Path:
     order = np.random.default_rng(0).permutation(len(groups))[:patients]
     place = {groups[index]: at % FOLDS for at, index in enumerate(order)}
     split = {number: "test", (number + 1) % FOLDS: "val"}
+    return written(
+        data, home, {group: split.get(at, "train") for group, at in place.items()}
+    )
+
+
+def by_its_own(data: Path, home: Path) -> Path:
+    """A manifest of the set's own splits; without test, half of val's patients are.
+
+    For what stands upon models that learnt from the set's train: it has seen no image
+    of val or test.
+    """
+    with (data / "manifest.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    splits = {row["group"]: row["split"] for row in rows if row["split"]}
+    held = sorted(group for group, split in splits.items() if split == "val")
+    if "test" not in splits.values():
+        order = np.random.default_rng(0).permutation(len(held))
+        splits |= {held[int(at)]: "test" for at in order[::2]}
+    return written(data, home, splits)
+
+
+def written(data: Path, home: Path, splits: Mapping[str, str]) -> Path:
+    """A manifest of the patients that have a split, their images where they are."""
+    with (data / "manifest.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
     lines = []
     for row in rows:
-        if row["group"] in place:
+        if row["group"] in splits:
             files = {
                 key: str((data / row[key]).resolve()) if row[key] else ""
                 for key in ("image", "mask")
             }
-            where = split.get(place[row["group"]], "train")
-            lines.append({**row, **files, "split": where})
+            lines.append({**row, **files, "split": splits[row["group"]]})
     home.mkdir(parents=True, exist_ok=True)
     names = sorted({name for row in rows for name in row["labels"].split(";") if name})
     # With the class told, no mask is read to find out how many there are.

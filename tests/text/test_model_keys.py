@@ -190,7 +190,7 @@ def test_the_command_lists_and_drops(
     import json
 
     def said(*words: str) -> Any:
-        assert main(["models", "cache", "words", *words, "--json"]) == 0
+        assert main(["models", "keys", "words", *words, "--json"]) == 0
         return json.loads(capsys.readouterr().out)
 
     listed = said()
@@ -202,8 +202,8 @@ def test_the_command_lists_and_drops(
     assert listed["keys"][4]["images"][0]["source"] == "4.png"
     assert said("--drop", "4,5")["version"] == "1.0+keys1"
     assert len(said()["keys"]) == 4
-    assert main(["models", "cache", "words"]) == 0
+    assert main(["models", "keys", "words"]) == 0
     assert "i3 (3.png)" in capsys.readouterr().out
     for wrong, why in (("4,x", "'x'"), ("9", "no key 9"), ("", "names no key")):
-        assert main(["models", "cache", "words", "--drop", wrong]) == 2
+        assert main(["models", "keys", "words", "--drop", wrong]) == 2
         assert why in capsys.readouterr().err

@@ -191,8 +191,15 @@ def case_labels(
     return SliceLabels.of_image(case.labels, names, planes, "manifest")
 
 
-def label_set(examples: Sequence[LabelledExample], where: str) -> LabelSet:
+def label_set(
+    examples: Sequence[LabelledExample], where: str, *, absent: bool = True
+) -> LabelSet:
     """Labels of examples, from which every structure can be told.
+
+    Parameters
+    ----------
+    absent : bool
+        Whether slices without a structure are needed; see `learnable`.
 
     Raises
     ------
@@ -211,7 +218,7 @@ def label_set(examples: Sequence[LabelledExample], where: str) -> LabelSet:
             f"is known of any slice: {few}",
         )
     cases = {one.case: one.labels for one in examples}
-    return learnable(LabelSet(names, cases, warnings), where)
+    return learnable(LabelSet(names, cases, warnings), where, absent=absent)
 
 
 def _turned(labels: SliceLabels, frame: Frame, case: Case) -> SliceLabels:

@@ -36,7 +36,11 @@ def labelled_splits(
             memory=memory,
         )
         memory -= sum(one.bytes_held for one in examples)
-        told = label_set(examples, f"split {name} of {dataset.root}")
+        told = label_set(
+            examples,
+            f"split {name} of {dataset.root}",
+            absent=recipe.objective.needs_absent,
+        )
         for line in (told.told(), *told.warnings):
             yield Progress("prepare", len(cases), len(cases), f"{name}: {line}")
         found.append(examples)

@@ -68,6 +68,10 @@ def train_model(
         from diffseg_training.weak.run import train_chain
 
         return (yield from train_chain(recipe, data, out, resume, where))
+    if recipe.objective.assembled:
+        from diffseg_training.text.run import train_assembled
+
+        return (yield from train_assembled(recipe, data, out, resume, where))
     labels_alone = recipe.objective.learns_labels and recipe.labels.source != "mask"
     dataset = load_dataset(data, masks=not labels_alone)
     dataset.for_training()  # refused before anything is made

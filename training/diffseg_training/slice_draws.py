@@ -22,7 +22,7 @@ class SliceDraws:
 
     A slice of which nothing is known is never shown. Of the share
     ``recipe.patches.balanced`` of the examples a structure is drawn, then whether it
-    is present, evenly, then a slice of which that is said.
+    is present, evenly, then a slice of which that is said, if there is one.
 
     Parameters
     ----------
@@ -38,7 +38,9 @@ class SliceDraws:
 
     def __init__(self, recipe: Recipe, examples: Sequence[LabelledExample]) -> None:
         self.recipe, self.examples = recipe, examples
-        self.labels = label_set(examples, "split train")
+        self.labels = label_set(
+            examples, "split train", absent=recipe.objective.needs_absent
+        )
         states = self.labels.states
         places = [(i, z) for i, one in enumerate(examples) for z in range(one.planes)]
         known = (states != UNKNOWN).any(axis=1)
@@ -83,4 +85,6 @@ class SliceDraws:
         structure = int(torch.randint(self.structures, (), generator=source))
         state = int(torch.randint(2, (), generator=source))
         having = self._having[structure][state]
+        if not len(having):  # where no slice is without it, all have it
+            having = self._having[structure][1 - state]
         return int(having[int(torch.randint(len(having), (), generator=source))])

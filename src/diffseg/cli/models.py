@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffseg.cli.assemble import assemble
-from diffseg.cli.cache import cache
+from diffseg.cli.keys import keys
 from diffseg.cli.models_tree import Json, brief, list_, rollback
 from diffseg.cli.output import emit
+from diffseg.cli.project_group import ModelsCommands
 from diffseg.cli.pull import pull
 
 if TYPE_CHECKING:
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from diffseg.models import ModelFolder
 
 models = typer.Typer(
+    cls=ModelsCommands,
     help="List, show, add, import, assemble, verify, prune, roll back and remove "
     "models.\n\n"
-    "Example: diffseg models show hippocampus-mri"
+    "Example: diffseg models show hippocampus-mri",
 )
 
 Name = Annotated[str, typer.Argument(metavar="ID[@VERSION]", help="A model's name.")]
@@ -69,7 +71,7 @@ def add(
 
 models.command()(pull)
 models.command()(assemble)
-models.command()(cache)
+models.command()(keys)
 
 
 @models.command("import")

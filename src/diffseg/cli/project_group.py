@@ -1,4 +1,4 @@
-"""The subcommands of ``diffseg project``: ours, and those of other packages.
+"""Subcommands of ``diffseg project`` and ``diffseg models``: ours, and others'.
 
 A package on top of the core adds one by an entry point of its own; it is imported
 only when it is asked for, or listed on the page of help::
@@ -8,7 +8,8 @@ only when it is asked for, or listed on the page of help::
 
 It names a function that typer can read, as in ``diffseg.commands``, or a
 `typer.Typer`. The first argument is by custom the project's folder: `Dir` of
-`diffseg.cli.project_options`, where `Annotator` and `Json` are, too.
+`diffseg.cli.project_options`, where `Annotator` and `Json` are, too. Those of
+``diffseg models`` are in the group ``diffseg.commands.models``.
 """
 
 from __future__ import annotations
@@ -22,20 +23,26 @@ from typer.core import TyperGroup
 from diffseg.errors import UserError
 
 GROUP = "diffseg.commands.project"
+MODELS = "diffseg.commands.models"
 
 
 class ProjectCommands(TyperGroup):
     """Subcommands that are ours and that other packages name, in one list."""
 
+    outside = GROUP
+
     def list_commands(self, ctx: Any) -> list[str]:
         """Names of all of them; nothing of other packages is imported."""
         ours = super().list_commands(ctx)
-        return [*ours, *sorted({one.name for one in _outside()} - set(ours))]
+        return [
+            *ours,
+            *sorted({one.name for one in _outside(self.outside)} - set(ours)),
+        ]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Load a subcommand for a list of them, which a broken one must not end."""
         ours = super().get_command(ctx, cmd_name)
-        found = _outside(cmd_name)
+        found = _outside(self.outside, cmd_name)
         if ours is not None or not found:
             return ours
         try:
@@ -52,7 +59,7 @@ class ProjectCommands(TyperGroup):
             It is given twice, or cannot be imported.
         """
         name = args[0]
-        found, ours = _outside(name), name in self.commands
+        found, ours = _outside(self.outside, name), name in self.commands
         if found and len(found) + ours > 1:
             givers = " and ".join(one.value for one in found)
             raise UserError(
@@ -69,9 +76,15 @@ class ProjectCommands(TyperGroup):
             ) from err
 
 
-def _outside(name: str | None = None) -> tuple[EntryPoint, ...]:
+class ModelsCommands(ProjectCommands):
+    """As those of ``diffseg project``, of another group."""
+
+    outside = MODELS
+
+
+def _outside(group: str, name: str | None = None) -> tuple[EntryPoint, ...]:
     """What other packages name; all of it, or what they call `name`."""
-    found = entry_points(group=GROUP)
+    found = entry_points(group=group)
     return tuple(found if name is None else found.select(name=name))
 
 

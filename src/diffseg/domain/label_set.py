@@ -91,7 +91,7 @@ class LabelSet:
         )
 
 
-def learnable(labels: LabelSet, where: str) -> LabelSet:
+def learnable(labels: LabelSet, where: str, *, absent: bool = True) -> LabelSet:
     """Return labels from which every structure can be told, or refuse them.
 
     Parameters
@@ -99,12 +99,14 @@ def learnable(labels: LabelSet, where: str) -> LabelSet:
     labels : LabelSet
     where : str
         What the labels are of, as an error tells it: "split train of DIR".
+    absent : bool
+        Whether slices without a structure are needed, as a classifier does.
 
     Raises
     ------
     UserError
         There is no slice, or a structure that is not known of any, or without a slice
-        in which it is present, or one in which it is absent.
+        in which it is present, or one in which it is absent, if that is needed.
     """
     if not len(labels.states):
         raise UserError(f"{where} has no slice with image-level labels; give it some")
@@ -119,8 +121,11 @@ def learnable(labels: LabelSet, where: str) -> LabelSet:
                 f"{where}: {name} is present in no slice (absent in {count.absent}, "
                 f"unknown in {count.unknown}); a classifier needs slices with and "
                 "without it"
+                if absent
+                else f"{where}: {name} is present in no slice (absent in "
+                f"{count.absent}, unknown in {count.unknown}); give some that show it"
             )
-        if not count.absent:
+        if absent and not count.absent:
             told = (
                 "every slice" if not count.unknown else "every slice that is labelled"
             )

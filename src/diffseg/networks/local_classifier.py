@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-
 _BRIGHTER, _SHARP = 0.15, 20.0
 """How much brighter than the other side counts, tissue 1 above air, and how sharply."""
 

@@ -16,6 +16,10 @@ class ObjectiveSettings(BaseModel):
     """Whether voxels that nobody reviewed can be left out of the loss."""
     learns_labels: ClassVar[bool] = False
     """Whether it learns from image-level labels, so that no mask is read."""
+    needs_absent: ClassVar[bool] = True
+    """Whether, of labels, it needs slices in which a structure is absent."""
+    assembled: ClassVar[bool] = False
+    """Whether what is learnt becomes part of a model of DiCLIP's, put together."""
     chained: ClassVar[bool] = False
     """Whether several networks are trained, one after another, each a stage."""
 

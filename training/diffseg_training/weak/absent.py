@@ -33,7 +33,7 @@ def offsets_of_absent(
     store: Cache,
     references: Tensor,
     temperature: float,
-    share: float,
+    share: float | None,
     device: str,
 ) -> Tensor:
     """Offsets of log-probabilities that leave slices without a class to background.
@@ -50,8 +50,8 @@ def offsets_of_absent(
     temperature : float
         tau of the probabilities, above 0.
     share : float
-        Of the pixels of slices without a class that are to be background, all classes
-        each by itself.
+        Of the pixels of slices without a class that are to be background, of each class
+        by itself; None: no offset.
 
     Returns
     -------
@@ -63,6 +63,8 @@ def offsets_of_absent(
     UserError
         There is no slice that shows nothing.
     """
+    if share is None:
+        return torch.zeros(len(references))
     found: list[NDArray[np.float32]] = []
     centres = references.cpu().numpy()
     for name in names:

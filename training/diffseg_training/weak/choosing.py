@@ -96,10 +96,14 @@ def selections(
     for index in range(states.shape[1]):
         if not bool((states[:, index] == PRESENT).any()):
             continue
-        cam = cam_maps(teachers.cam_source, teachers.cam, plain, index)
-        steep = gradient_maps(image, index, states.shape[1], some, teachers, gradients,
-                              seed)  # fmt: skip
-        maps[index] = cam, steep[:, :rows, :columns]
+        # A map without a say is not made.
+        cam = steep = np.zeros((len(image), *image.shape[2:]), np.float32)
+        if rules.fusion != "gradient":
+            cam = cam_maps(teachers.cam_source, teachers.cam, plain, index)
+        if rules.fusion != "cam":
+            steep = gradient_maps(image, index, states.shape[1], some, teachers,
+                                  gradients, seed)  # fmt: skip
+        maps[index] = cam[:, :rows, :columns], steep[:, :rows, :columns]
     for place, said in enumerate(states.cpu().numpy()):
         shown = [k for k in range(len(said)) if said[k] == PRESENT]
         cams, steep = (np.stack([maps[k][i][place] for k in shown]) for i in range(2))

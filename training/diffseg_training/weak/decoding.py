@@ -111,11 +111,9 @@ def iter_decode(
         losses.append(float(np.mean(seen)))
     decoder.eval().requires_grad_(False)
     references = class_means(decoder, names, store, classes, device)
-    offsets = torch.zeros(classes + 1)
-    if options.absent is not None:
-        offsets = offsets_of_absent(
-            decoder, every, store, references, temperature, options.absent, device
-        )
+    offsets = offsets_of_absent(
+        decoder, every, store, references, temperature, options.absent, device
+    )
     return Decoded(references, offsets, tuple(losses), done)
 
 

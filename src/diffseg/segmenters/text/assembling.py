@@ -169,7 +169,8 @@ def _backbones(
     at = parts.diffusion
     if _folder_in(parts.diffusion) is not None:
         at = f"file:{whole.path.resolve()}"
-        if parts.copy:
+        # A head answers without it, and is no larger for it.
+        if parts.copy and parts.options.get("answer") != "head":
             at, copied[_DIFFUSION] = f"{BESIDE}{_DIFFUSION}", diffusion_parts(whole)
     network["diffusion"] = {"at": at, "identity": diffusion_identity(whole)}
     return network, copied

@@ -48,7 +48,8 @@ class Assembly:
         Folder of a cache, built with the same backbones and options.
     adapter, head : Trained, optional
     copy : bool
-        Whether folders are copied beside the card, and not referred to.
+        Whether folders are copied beside the card, and not referred to; a text-to-image
+        model is not, where a head answers, which does without it.
     members : int
     about : mapping
         Fields of the card: modality, licence, data and so on.

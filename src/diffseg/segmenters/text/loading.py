@@ -38,6 +38,7 @@ class DiclipParts:
     config : DiclipConfig
     clip : Clip
     diffusion : TextDiffusion or None
+        None, too, where no answer looks at it.
     answerer : Answerer
         Cache, adapter and head, where there are any.
     cache : KeyValueCache or None
@@ -86,7 +87,8 @@ def load_parts(folder: ModelFolder, device: str) -> DiclipParts:
     clip = load_clip(place_of(config.clip, folder.path), device)
     _require(where, "CLIP", clip.identity, config.clip)
     diffusion = None
-    if config.diffusion is not None:
+    # A head answers without it: it may be large, and need not even be there.
+    if config.diffusion is not None and config.looks_at_diffusion:
         spec = place_of(config.diffusion, folder.path)
         diffusion = load_text_diffusion(spec, device)
         _require(where, "text-to-image model", diffusion.identity, config.diffusion)

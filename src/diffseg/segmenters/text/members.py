@@ -13,7 +13,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from diffseg.domain.asking import Asked
@@ -28,7 +27,7 @@ from diffseg.segmenters.text.answering import Answerer
 from diffseg.segmenters.text.feature_store import FeatureStore
 from diffseg.segmenters.text.looking import Looker
 from diffseg.segmenters.text.prompts import TextEmbeddings, embedded_prompts
-from diffseg.segmenters.text.seen import Noise
+from diffseg.segmenters.text.seen import Noise, channels_shown
 from diffseg.segmenters.weak.members import levels_of
 
 _WORDS = 3  # key that parts a member's choice of words from its other choices
@@ -172,7 +171,7 @@ class TextMembers:
         if not wanted:
             return answer
         config = self._answerer.config
-        shown = self._channels_shown(image[:, plane])
+        shown = channels_shown(image[:, plane], config.shown, self._channels)
         noise = Noise(
             seed, member, member_levels(config.timesteps, steps, seed, member)
         )
@@ -202,15 +201,6 @@ class TextMembers:
             prompts = member_prompts(self._asked.prompts, seed, member)
             self._embedded[member] = embedded_prompts(self._clip, prompts, self._texts)
         return self._embedded[member]
-
-    def _channels_shown(self, plane: NDArray[np.float32]) -> Tensor:
-        """One or three channels (C, Y, X) of a plane."""
-        names = self._answerer.config.shown
-        if names:
-            plane = plane[[self._channels.index(name) for name in names]]
-        elif len(plane) not in (1, 3):
-            plane = plane.mean(axis=0, keepdims=True)
-        return torch.from_numpy(np.ascontiguousarray(plane)).clamp(0, 1)
 
 
 def _give_up(_: str) -> Progress:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from diffseg.diffusion import generator
@@ -76,3 +79,24 @@ def fitting_size(
         for extent, one in zip(size, unit, strict=True)
     )
     return rows, columns
+
+
+def channels_shown(
+    plane: NDArray[np.float32], names: Sequence[str], channels: Sequence[str]
+) -> Tensor:
+    """One or three channels (C, Y, X) of a prepared slice, in [0, 1].
+
+    Parameters
+    ----------
+    plane : (C, Y, X) float32 ndarray
+    names : sequence of str
+        Of the channels that are shown; without any one or three are shown as they are,
+        and of another number the mean.
+    channels : sequence of str
+        Names of those that there are.
+    """
+    if names:
+        plane = plane[[channels.index(name) for name in names]]
+    elif len(plane) not in (1, 3):
+        plane = plane.mean(axis=0, keepdims=True)
+    return torch.from_numpy(np.ascontiguousarray(plane)).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""``diffseg models cache``: keys of a model's cache, and dropping some."""
+"""``diffseg models keys``: keys of a model's cache, and dropping some."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST = 4
 """Images of a key that are named in the listing; JSON names all."""
 
 
-def cache(
+def keys(
     name: Annotated[
         str, typer.Argument(metavar="ID[@VERSION]", help="A model with a cache.")
     ],
@@ -35,7 +35,7 @@ def cache(
 
     The model stays; diffseg models rollback ID leads back to it.
 
-    Example: diffseg models cache skin-words --drop 3,7
+    Example: diffseg models keys skin-words --drop 3,7
     """
     from diffseg.models import find_model
     from diffseg.segmenters.text.model_keys import drop_keys, read_keys
