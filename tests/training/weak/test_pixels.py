@@ -135,6 +135,21 @@ def test_maps_that_are_low_where_the_class_is_are_told(
     assert selected(tmp_path / "turned", options)["upside_down"] == ["disc"]
 
 
+def test_empty_slices_are_looked_at_as_a_proposal_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[list[int]] = []
+    plain = CleanMaps.__call__
+
+    def noted(self: CleanMaps, image: Tensor, states: Tensor, *more: Any) -> Any:
+        looked.append(states[:, 0].tolist())
+        return plain(self, image, states, *more)
+
+    monkeypatch.setattr(CleanMaps, "__call__", noted)
+    selected(tmp_path, selecting(negatives=1))
+    assert looked == [[PRESENT, PRESENT], [PRESENT]]
+
+
 def test_a_slice_in_which_nothing_is_sure_is_skipped_and_counted(
     tmp_path: Path,
 ) -> None:

@@ -175,6 +175,8 @@ def _written(
         )
     else:
         classes = [np.zeros(size, np.int16)] * len(some)
+        # As a proposal looks at a slice: for what may be there.
+        states = torch.full_like(states, PRESENT)
     chosen = [
         drawn(one, rules, _source(seed, place), positive=positive)
         for one, place in zip(classes, some, strict=True)
