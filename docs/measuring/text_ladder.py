@@ -19,12 +19,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from text_steps import (
     RULES,
@@ -39,15 +38,13 @@ from text_steps import (
     swept_model,
     threshold_on,
 )
-from weak_folds import by_its_own, parted
+from weak_folds import by_its_own, mean_cell, once, parted, trained
 
 from diffseg.domain import Presence
 from diffseg.errors import UserError
-from diffseg.metrics import bootstrap_interval
-from diffseg.progress import run as run_work
 from diffseg.volume import atomic_write_bytes
 from diffseg_training.dataset import Case, Dataset, load_dataset
-from diffseg_training.run import train_model
+from diffseg_training.evenly import evenly
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 Out = Annotated[Path, typer.Option(help="Where runs and numbers are kept.")]
@@ -88,11 +85,12 @@ def run(
         given = words / f"{name}.yaml" if words is not None else None
         recipe = recipe_of(name, dataset, clip, diffusion, given, home)
         length = f"length.minutes={minutes}"
-        _trained(recipe, manifest, home / "run", [length, *(set_ or [])])
+        given_too = [length, *(set_ or [])]
+        trained(str(recipe), manifest, home / "run", given_too, "cached")
         told = {"set": name, "pair": [clip, diffusion], "fold": fold, "most": most}
         atomic_write_bytes(home / _TOLD, json.dumps(told).encode())
         for step in STEPS:
-            _once(home / f"{step}.json", partial(_of_step, home, dataset, step, most))
+            once(home / f"{step}.json", partial(_of_step, home, dataset, step, most))
     show(out)
 
 
@@ -114,7 +112,7 @@ def sweep(
             raise typer.BadParameter(f"{name!r}; give {', '.join(SWEPT)}")
         for value in SWEPT[name]:
             path = home / f"sweep-{name}-{value:g}.json"
-            one = _once(path, partial(_of_setting, home, dataset, cases, name, value))
+            one = once(path, partial(_of_setting, home, dataset, cases, name, value))
             print(f"{name} {value:g}: {one['dice']:.3f} on {one['slices']} slices")
 
 
@@ -142,25 +140,7 @@ def showing(dataset: Dataset, split: str, most: int) -> list[Case]:
     ]
     if not having:
         raise UserError(f"split {split} of {dataset.root} shows {name} in no image")
-    chosen = np.linspace(0, len(having) - 1, min(most, len(having)))
-    return [having[int(at)] for at in chosen]
-
-
-def _trained(recipe: Path, manifest: Path, out: Path, overrides: Sequence[str]) -> None:
-    """Train, or go on with what was begun; nothing where there is a model."""
-    if not (out / "model" / "card.json").is_file():
-        begun = (out / "cached").is_dir() or (out / "log.jsonl").is_file()
-        print(f"training in {out}", flush=True)
-        work = train_model(str(recipe), str(manifest), out, overrides, resume=begun)
-        run_work(work)
-
-
-def _once(path: Path, found: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What a file holds; made and written where there is none."""
-    if not path.is_file():
-        print(f"drawing {path.parent.name}, {path.stem}", flush=True)
-        atomic_write_bytes(path, json.dumps(found()).encode())
-    return dict(json.loads(path.read_text()))
+    return evenly(having, most)
 
 
 def _of_step(home: Path, dataset: Dataset, step: str, most: int) -> dict[str, Any]:
@@ -191,9 +171,7 @@ def _cells(found: dict[str, Any]) -> list[str]:
     keys = [f"dice {rule}" for rule in RULES] + ["iou labels", "iou masks"]
     for key in keys:
         values = [row[key] for row in rows]
-        ends = bootstrap_interval(values, groups)
-        told = f" ({ends[0]:.3f}-{ends[1]:.3f})" if ends else ""
-        cells.append(f"{np.mean(values):.3f}{told}")
+        cells.append(mean_cell(values, groups))
     right, wrong = (sum(row[key] for row in rows) for key in ("right", "wrong"))
     cells.append(f"{wrong / right:.2f}" if right else "-")
     return cells

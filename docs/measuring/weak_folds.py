@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from torch.nn import functional
 from diffseg.domain.slice_labels import PRESENT
 from diffseg.metrics import bootstrap_interval
 from diffseg.progress import run
-from diffseg.volume import read_mask
+from diffseg.volume import atomic_write_bytes, read_mask
 from diffseg_training.dataset import Case, Dataset
 from diffseg_training.labelled import LabelledExample, prepare_labelled
 from diffseg_training.recipe import Recipe
+from diffseg_training.run import train_model
 
 FOLDS = 5
 Floats = NDArray[np.float32]
@@ -117,6 +118,31 @@ def at_size(maps: Floats, masks: NDArray[np.bool_]) -> Floats:
     return found
 
 
+def once(path: Path, found: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a file holds; made and written where there is none."""
+    if not path.is_file():
+        print(f"drawing {path.parent.name}, {path.stem}", flush=True)
+        atomic_write_bytes(path, json.dumps(found()).encode())
+    return dict(json.loads(path.read_text()))
+
+
+def trained(
+    recipe: str, manifest: Path, out: Path, overrides: Sequence[str], begun: str
+) -> None:
+    """Train, or go on where the folder holds `begun`; nothing to do with a model."""
+    if not (out / "model" / "card.json").is_file():
+        resume = (out / begun).exists() or (out / "log.jsonl").is_file()
+        print(f"training {recipe} in {out}", flush=True)
+        run(train_model(recipe, str(manifest), out, overrides, resume=resume))
+
+
+def mean_cell(values: Sequence[float], groups: Sequence[str]) -> str:
+    """Mean over slices, and its 95 % interval over patients."""
+    ends = bootstrap_interval(values, groups)
+    told = f" ({ends[0]:.3f}-{ends[1]:.3f})" if ends else ""
+    return f"{np.mean(values):.3f}{told}"
+
+
 def pooled(folds: Sequence[Mapping[str, Any]], rules: Sequence[str]) -> Iterator[str]:
     """Cells of a table: folds, slices, and the mean Dice by each rule."""
     rows = [row for one in folds for row in one["slices"]]
@@ -128,6 +154,4 @@ def pooled(folds: Sequence[Mapping[str, Any]], rules: Sequence[str]) -> Iterator
         if len(values) < len(rows):
             yield ""
             continue
-        ends = bootstrap_interval(values, groups)
-        told = f" ({ends[0]:.3f}-{ends[1]:.3f})" if ends else ""
-        yield f"{np.mean(values):.3f}{told}"
+        yield mean_cell(values, groups)

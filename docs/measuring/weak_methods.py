@@ -30,26 +30,26 @@ from weak_folds import (
     at_size,
     images_of,
     masks_of_cases,
+    once,
     parted,
     pooled,
     prepared,
     showing,
+    trained,
 )
 from weak_sources import RECIPE, Maps, sources
 
 from diffseg.domain import ImageLabels, Request
 from diffseg.domain.slice_labels import PRESENT
 from diffseg.metrics import dice
-from diffseg.progress import run
 from diffseg.segmenters import load_segmenter
 from diffseg.segmenters.cams import unit_maps
 from diffseg.segmenters.cams.choosing import chosen_on_masks, masks_of
 from diffseg.segmenters.weak.thresholds import Threshold
-from diffseg.volume import atomic_write_bytes, read_mask
+from diffseg.volume import read_mask
 from diffseg_training.dataset import Case, Dataset, load_dataset, read_image
 from diffseg_training.labelled import LabelledExample
 from diffseg_training.recipe import load_recipe
-from diffseg_training.run import train_model
 
 app = typer.Typer(add_completion=False, help=__doc__)
 TRAINED = ("diffusion", "classifier", "cam")
@@ -87,13 +87,13 @@ def fold(
     manifest = parted(data, home, number)
     dataset = load_dataset(manifest)
     length = [f"length.minutes={minutes}"]
-    _trained(RECIPE, manifest, home / "cldf", length)
+    trained(RECIPE, manifest, home / "cldf", length, "chain.json")
     for name, maps in sources(home / "cldf"):
-        _once(home / f"{name}.json", partial(_of_maps, name, maps, dataset))
+        once(home / f"{name}.json", partial(_of_maps, name, maps, dataset))
     _tried(home, manifest, dataset, length, members)
     same = ["preparation.size=[128,128]", "patch=[128,128]", f"length.minutes={unet}"]
-    _trained("lgg-unet", manifest, home / "unet", same)
-    _once(home / "unet.json", partial(_of_model, home / "unet" / "model", dataset, 1))
+    trained("lgg-unet", manifest, home / "unet", same, "log.jsonl")
+    once(home / "unet.json", partial(_of_model, home / "unet" / "model", dataset, 1))
     show(out)
 
 
@@ -110,22 +110,6 @@ def show(out: Out) -> None:
             print(f"| {' | '.join([name, *pooled(folds, RULES)])} |")
             for one in folds:
                 print(f"|  {one['chosen']} ||||")
-
-
-def _trained(recipe: str, manifest: Path, out: Path, overrides: Sequence[str]) -> None:
-    """Train, or go on with what was begun; nothing where there is a model."""
-    if not (out / "model" / "card.json").is_file():
-        begun = (out / "chain.json").is_file() or (out / "log.jsonl").is_file()
-        print(f"training {recipe} in {out}", flush=True)
-        run(train_model(recipe, str(manifest), out, overrides, resume=begun))
-
-
-def _once(path: Path, found: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What a file holds; made and written where there is none."""
-    if not path.is_file():
-        print(f"drawing {path.stem}", flush=True)
-        atomic_write_bytes(path, json.dumps(found()).encode())
-    return dict(json.loads(path.read_text()))
 
 
 def _of_maps(name: str, maps: Maps, dataset: Dataset) -> dict[str, Any]:
@@ -170,9 +154,9 @@ def _tried(
                 shutil.copytree(home / "cldf" / stage, folder / stage)
         if index:
             shutil.copy(home / "cldf" / "chain.json", folder / "chain.json")
-        _trained(RECIPE, manifest, folder, [*length, *overrides])
+        trained(RECIPE, manifest, folder, [*length, *overrides], "chain.json")
         look = partial(_probabilities, folder / "model", dataset, "val", members)
-        tried[name] = _once(home / f"tried-{index}.json", partial(_scored, look))
+        tried[name] = once(home / f"tried-{index}.json", partial(_scored, look))
         tried[name]["model"] = str(folder / "model")
         print(f"{name}: {tried[name]['masks']:.3f} ({tried[name]['labels']:.3f})")
     best = max(tried, key=lambda name: float(tried[name]["masks"]))
@@ -188,7 +172,7 @@ def _tried(
         chosen = f"{best}; probability above {threshold.value:g}"
         return {"method": "cldf", "chosen": chosen, "tried": tried, "slices": rows}
 
-    _once(home / "cldf.json", drawn)
+    once(home / "cldf.json", drawn)
 
 
 def _scored(

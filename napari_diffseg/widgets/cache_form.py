@@ -16,12 +16,10 @@ from qtpy.QtWidgets import (
     QListWidgetItem,
     QTreeWidget,
     QTreeWidgetItem,
-    QVBoxLayout,
-    QWidget,
 )
 
 from diffseg.domain.cache_keys import BACKGROUND, CacheKey, KeyImage
-from napari_diffseg.widgets.icons import IconButton
+from napari_diffseg.widgets.folding import FoldingForm
 from napari_diffseg.widgets.parts import UNIT, Line, box, button, enable, named, row
 
 _FOLD = "Pictures that the model compares an image with, besides your words"
@@ -43,7 +41,7 @@ _ORIGINS = {
 }
 
 
-class CacheForm(QWidget):
+class CacheForm(FoldingForm):
     """Keys by class, the images behind them, and dropping; a `CacheView`.
 
     Parameters
@@ -52,25 +50,19 @@ class CacheForm(QWidget):
         Of the handles.
     """
 
-    looked = Signal(bool)
     drop_requested = Signal(object)
     undo_requested = Signal()
 
     def __init__(self, prefix: str) -> None:
-        super().__init__()
-        self.setObjectName(prefix)
+        super().__init__(prefix, "Examples", _FOLD)
         self._keys: dict[int, CacheKey] = {}
         self._why_not = ""
-        self._head = IconButton(f"{prefix}.fold", "chevron-right", _FOLD, flat=True)
-        self._head.setText("Examples")
-        self._head.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self._head.setIconSize(QSize(10, 10))
         self._tree = _tree(f"{prefix}.keys")
         self._images = _pictures(f"{prefix}.images")
         self._drop = button(f"{prefix}.drop", "Leave out", _DROP)
         self._undo = button(f"{prefix}.undo", "Go back", _UNDO)
         self._said = Line("", handle=f"{prefix}.said")
-        self._body = box(
+        body = box(
             "",
             self._said,
             self._tree,
@@ -78,32 +70,13 @@ class CacheForm(QWidget):
             row(self._drop, self._undo, 1),
             spacing=UNIT * 3 // 4,
         )
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(UNIT // 2)
-        layout.addLayout(row(self._head, 1))
-        layout.addWidget(self._body)
-        self._head.clicked.connect(lambda: self.fold(not self.folded))
+        self._lay(body)
         self._tree.itemSelectionChanged.connect(self._show_chosen)
         self._drop.clicked.connect(lambda: self.drop_requested.emit(self._chosen()))
         self._undo.clicked.connect(lambda: self.undo_requested.emit())
-        self._body.hide()
         self.show_keys((), ())
         self.show_state("", "", "")
         self.hide()
-
-    @property
-    def folded(self) -> bool:
-        """Whether only the headline shows."""
-        return self._body.isHidden()
-
-    def fold(self, folded: bool) -> None:
-        """Show only the headline, or all."""
-        changed = folded != self.folded
-        self._body.setVisible(not folded)
-        self._head.set_icon("chevron-right" if folded else "chevron-down")
-        if changed:
-            self.looked.emit(not folded)
 
     def show_there(self, there: bool) -> None:
         """Whether the model has such a part at all."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import QSize, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QSizePolicy
 
 from napari_diffseg.views import CalibrationFacts, DiceLine
 from napari_diffseg.widgets.curve_plot import ReliabilityPlot
-from napari_diffseg.widgets.icons import IconButton
+from napari_diffseg.widgets.folding import FoldingForm
 from napari_diffseg.widgets.parts import (
     UNIT,
     Line,
@@ -29,7 +29,7 @@ _RUN = "Fit the model's probabilities to what was reviewed; kept as a version"
 _CANCEL = "Stop; the model stays as it was"
 
 
-class CalibrationForm(QWidget):
+class CalibrationForm(FoldingForm):
     """Reliability, expected Dice, and fitting anew; a `CalibrationView`.
 
     Parameters
@@ -38,18 +38,12 @@ class CalibrationForm(QWidget):
         Of the handles.
     """
 
-    looked = Signal(bool)
     run_requested = Signal()
     cancel_requested = Signal()
 
     def __init__(self, prefix: str) -> None:
-        super().__init__()
-        self.setObjectName(prefix)
+        super().__init__(prefix, "Calibration", _FOLD)
         self._facts = CalibrationFacts()
-        self._head = IconButton(f"{prefix}.fold", "chevron-right", _FOLD, flat=True)
-        self._head.setText("Calibration")
-        self._head.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self._head.setIconSize(QSize(10, 10))
         self._line = Line("", handle=f"{prefix}.line")
         self._curves = narrow(
             named(QComboBox(), f"{prefix}.structure", "Of what the diagram is shown")
@@ -61,7 +55,7 @@ class CalibrationForm(QWidget):
         self._cancel = button(f"{prefix}.cancel", "Cancel", _CANCEL)
         self._run.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._said = Line("", handle=f"{prefix}.said")
-        self._body = box(
+        body = box(
             "",
             self._line,
             self._of,
@@ -71,32 +65,13 @@ class CalibrationForm(QWidget):
             self._said,
             spacing=UNIT * 3 // 4,
         )
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(UNIT // 2)
-        layout.addLayout(row(self._head, 1))
-        layout.addWidget(self._body)
-        self._head.clicked.connect(lambda: self.fold(not self.folded))
+        self._lay(body)
         self._curves.currentIndexChanged.connect(lambda _: self._draw())
         self._run.clicked.connect(lambda: self.run_requested.emit())
         self._cancel.clicked.connect(lambda: self.cancel_requested.emit())
         self.show_facts(CalibrationFacts())
         self.show_dice(())
         self.show_ready("", "", running=False)
-        self._body.hide()
-
-    @property
-    def folded(self) -> bool:
-        """Whether only the headline shows."""
-        return self._body.isHidden()
-
-    def fold(self, folded: bool) -> None:
-        """Show only the headline, or all."""
-        changed = folded != self.folded
-        self._body.setVisible(not folded)
-        self._head.set_icon("chevron-right" if folded else "chevron-down")
-        if changed:
-            self.looked.emit(not folded)
 
     def show_facts(self, facts: CalibrationFacts) -> None:
         """Show the model's calibration before and after."""

@@ -65,6 +65,16 @@ def run(
             on_progress(progress)
 
 
+def finished(work: Generator[object, None, Result]) -> Result:
+    """Carry `work` to its end, whatever it yields, and return its result."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+
+
 def within(
     enter: Callable[[], AbstractContextManager[object]], work: Work[Result]
 ) -> Work[Result]:

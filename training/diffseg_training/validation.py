@@ -17,6 +17,7 @@ from diffseg.segmenters import Host
 from diffseg.segmenters.base import load_method
 from diffseg.segmenters.network import NetworkSegmenter
 from diffseg_training.augment import example
+from diffseg_training.evenly import evenly
 from diffseg_training.known import UNREVIEWED
 from diffseg_training.labelled import LabelledExample
 from diffseg_training.machines import all_of, share_of
@@ -34,10 +35,7 @@ def chosen_cases(
     examples: Sequence[AnyExample], length: Length
 ) -> Sequence[AnyExample]:
     """At most ``length.validation_cases`` of the examples, evenly over them."""
-    most = length.validation_cases
-    if most is None or len(examples) <= most:
-        return examples
-    return [examples[int(i)] for i in np.linspace(0, len(examples) - 1, most)]
+    return evenly(examples, length.validation_cases)
 
 
 def check_network(network: nn.Module, card: ModelCard, device: str) -> None:

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from diffseg.networks import fast_layout
 from diffseg.networks.conditioned import Conditioned, Features
+from diffseg.progress import finished
 from diffseg.segmenters.features import bytes_of, joined, repeated, selected
 from diffseg.segmenters.means import Means, first_means
 from diffseg.segmenters.source import Step
@@ -129,13 +130,7 @@ class Denoiser:
 
     def __call__(self, noisy: Tensor, t: Tensor) -> Tensor:
         """Answer (M, C', Z, Y, X) to fields at timesteps (M,)."""
-        work = self.evaluate(noisy, t)
-        while True:
-            try:
-                next(work)
-            except StopIteration as stop:
-                answer: Tensor = stop.value
-                return answer
+        return finished(self.evaluate(noisy, t))
 
     def evaluate(self, noisy: Tensor, t: Tensor) -> Evaluation:
         """Answer as a call does, but stop for breath after every evaluation."""

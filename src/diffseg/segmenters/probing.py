@@ -12,6 +12,7 @@ import numpy as np
 from diffseg.domain import Region, Request
 from diffseg.ensemble import Accumulator, forbid
 from diffseg.errors import DiffsegError
+from diffseg.progress import finished
 from diffseg.segmenters.base import Segmenter
 from diffseg.segmenters.checks import check_request
 from diffseg.segmenters.denoiser import dtype_of, padded, tile_starts
@@ -95,13 +96,7 @@ class Work:
 
 def probe(segmenter: Segmenter, request: Request) -> Estimate:
     """Estimate time and memory of a request; see `iter_probe`."""
-    work = iter_probe(segmenter, request)
-    while True:
-        try:
-            next(work)
-        except StopIteration as done:
-            told: Estimate = done.value
-            return told
+    return finished(iter_probe(segmenter, request))
 
 
 def iter_probe(segmenter: Segmenter, request: Request) -> Probing:

@@ -19,6 +19,7 @@ from diffseg.segmenters.text.cache import CachedImage
 from diffseg.segmenters.text.cache_looking import CacheSlice
 from diffseg.segmenters.text.seen import channels_shown
 from diffseg_training.dataset import load_dataset
+from diffseg_training.evenly import evenly
 from diffseg_training.finetuning.begun import earlier_runs, held_out_before
 from diffseg_training.finetuning.gathering import candidates
 from diffseg_training.finetuning.materials import write_materials
@@ -86,7 +87,8 @@ def chosen_slices(
     states = np.array([one.labels.states[z][columns] for one, z in places], np.uint8)
     groups = [states[:, index] == PRESENT for index in range(len(names))]
     groups.append((states == ABSENT).all(1))
-    wanted = sorted({place for group in groups for place in _evenly(group, most)})
+    there = [np.flatnonzero(group).tolist() for group in groups]
+    wanted = sorted({place for group in there for place in evenly(group, most)})
     shown = diclip_config(card.network, f"model {card.id}").shown
     found = []
     for place in wanted:
@@ -181,13 +183,6 @@ def _some(slices: list[CacheSlice], classes: int, most: int | None) -> list[Cach
         inside = one.classes if one.known is None else one.classes[one.known]
         row[:] = [(inside == index).any() for index in range(1, classes + 1)] + [False]
         row[-1] = not row.any()
-    chosen = {place for group in there.T for place in _evenly(group, most)}
+    groups = [np.flatnonzero(group).tolist() for group in there.T]
+    chosen = {place for group in groups for place in evenly(group, most)}
     return [slices[place] for place in sorted(chosen)]
-
-
-def _evenly(group: NDArray[np.bool_], most: int | None) -> list[int]:
-    """Places of what is in a group, at most so many, evenly over them."""
-    there = np.flatnonzero(group)
-    if most is None or len(there) <= most:
-        return [int(place) for place in there]
-    return [int(there[int(i)]) for i in np.linspace(0, len(there) - 1, most)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from diffseg.progress import finished
 from diffseg.segmenters.diclip import Diclip
 from diffseg.segmenters.text.looking import Looker
 from diffseg.segmenters.text.seen import Noise, channels_shown
@@ -41,13 +42,7 @@ def learner_config(
     looker = Looker(parts.clip, None, plain, model.store)
     image = first.image[:, 0].numpy()
     shown = channels_shown(image, options.shown, model.card.preparation.channels)
-    work = looker.look(shown, Noise(0, 0, (0,)))
-    while True:
-        try:
-            next(work)
-        except StopIteration as stop:
-            raw = stop.value.raw
-            break
+    raw = finished(looker.look(shown, Noise(0, 0, (0,)))).raw
     head = {
         "layers": len(raw),
         "features": int(raw[0].shape[-1]),

@@ -18,6 +18,7 @@ from torch import Tensor
 from diffseg.domain.prompts import prompts_for
 from diffseg.domain.slice_labels import PRESENT, UNKNOWN
 from diffseg.networks.cache_adapter import CacheAdapter
+from diffseg.progress import finished
 from diffseg.segmenters.diclip import Diclip
 from diffseg.segmenters.text.answering import Answerer
 from diffseg.segmenters.text.feature_store import FeatureStore, content_of
@@ -115,7 +116,8 @@ class PseudoTeacher:
         """
         plane = image.detach().float().cpu().numpy()
         shown = channels_shown(plane, self._config.shown, self._channels)
-        seen, plain = self._look(self._maps, shown), self._look(self._raw, shown)
+        seen = finished(self._maps.look(shown, self._noise))
+        plain = finished(self._raw.look(shown, self._noise))
         key = {
             "pseudo": content_of(shown),
             "of": self._identity,
@@ -129,15 +131,6 @@ class PseudoTeacher:
         else:
             classes = kept["classes"].to(seen.patches.device, torch.int64)
         return Taught(seen.patches, seen.class_token, plain.raw, seen.grid, classes)
-
-    def _look(self, looker: Looker, shown: Tensor) -> Seen:
-        work = looker.look(shown, self._noise)
-        while True:
-            try:
-                next(work)
-            except StopIteration as stop:
-                found: Seen = stop.value
-                return found
 
     @torch.no_grad()
     def _mask(

@@ -18,6 +18,7 @@ from diffseg.segmenters.cams import cam_maps
 from diffseg.segmenters.cams.sign import is_upside_down
 from diffseg.segmenters.weak.features import MapSource
 from diffseg.segmenters.weak.thresholds import Floats
+from diffseg_training.evenly import evenly
 from diffseg_training.labelled import LabelledExample
 from diffseg_training.settings.cldf import Gradients
 from diffseg_training.weak.selection import Rules, selected
@@ -124,7 +125,7 @@ def upside_down(
     Asked of the classifier on at most 32 slices; see
     `diffseg.segmenters.cams.sign.is_upside_down`.
     """
-    some = [shown[int(i)] for i in np.linspace(0, len(shown) - 1, min(32, len(shown)))]
+    some = evenly(shown, 32)
     looked = [examples[place.example].plane(place.plane) for place in some]
     same = [one for one in looked if one[0].shape == looked[0][0].shape]
     states = torch.stack([said for _, said in same])

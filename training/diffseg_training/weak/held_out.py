@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diffseg.domain.slice_labels import UNKNOWN
+from diffseg_training.evenly import evenly
 from diffseg_training.labelled import LabelledExample, centred
 from diffseg_training.recipe import Recipe
 
@@ -42,8 +43,7 @@ def batches(
         for example in examples
         for plane in np.flatnonzero((example.labels.states != UNKNOWN).any(axis=1))
     ]
-    most = min(recipe.length.validation_cases or _MOST, len(places))
-    chosen = [places[int(i)] for i in np.linspace(0, len(places) - 1, most)]
+    chosen = evenly(places, recipe.length.validation_cases or _MOST)
     for first in range(0, len(chosen), _BATCH):
         shown = [one.plane(int(z)) for one, z in chosen[first : first + _BATCH]]
         image = torch.stack([centred(image, recipe.patch) for image, _ in shown])

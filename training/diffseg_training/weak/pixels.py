@@ -15,6 +15,7 @@ from diffseg.errors import UserError
 from diffseg.progress import Progress, Work
 from diffseg.segmenters.weak.features import gathered, mean_maps, with_border
 from diffseg_training.cache import Cache
+from diffseg_training.evenly import evenly
 from diffseg_training.labelled import LabelledExample
 from diffseg_training.settings.cldf import Gradients, Selecting
 from diffseg_training.weak.choosing import (
@@ -44,13 +45,7 @@ def places(
                 shown.append(place)
             elif (states == ABSENT).all():
                 empty.append(place)
-    return _evenly(shown, options.slices), _evenly(empty, options.negatives)
-
-
-def _evenly(found: list[Place], most: int | None) -> list[Place]:
-    if most is None or len(found) <= most:
-        return found
-    return [found[int(i)] for i in np.linspace(0, len(found) - 1, most)]
+    return evenly(shown, options.slices), evenly(empty, options.negatives)
 
 
 def iter_pixels(

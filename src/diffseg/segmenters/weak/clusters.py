@@ -139,12 +139,13 @@ def shares(
     -------
     (P, K) float32 ndarray
     """
-    distance = cdist(embeddings, ordered, "sqeuclidean")
     if temperature <= 0:
+        distance = cdist(embeddings, ordered, "sqeuclidean")
         hard = np.zeros(distance.shape, np.float32)
         hard[np.arange(len(hard)), distance.argmin(axis=1)] = 1
         return hard
-    power = -distance / (2 * temperature) + (0 if offsets is None else offsets)
+    power = _powers(embeddings, ordered, temperature)
+    power += 0 if offsets is None else offsets
     grown = np.exp(power - power.max(axis=1, keepdims=True))
     divided: NDArray[np.float64] = grown / grown.sum(axis=1, keepdims=True)
     return divided.astype(np.float32)
@@ -155,9 +156,17 @@ def log_odds(embeddings: Floats, ordered: Floats, temperature: float) -> Floats:
 
     As `shares` has them, of one class and the first alone.
     """
-    distance = cdist(embeddings, ordered, "sqeuclidean")
-    odds: Floats = ((distance[:, :1] - distance) / (2 * temperature)).astype(np.float32)
+    power = _powers(embeddings, ordered, temperature)
+    odds: Floats = (power - power[:, :1]).astype(np.float32)
     return odds
+
+
+def _powers(
+    embeddings: Floats, ordered: Floats, temperature: float
+) -> NDArray[np.float64]:
+    """``-|z - c_k|^2 / (2 tau)`` (P, K)."""
+    powers: NDArray[np.float64] = -cdist(embeddings, ordered, "sqeuclidean")
+    return powers / (2 * temperature)
 
 
 def clustered(
