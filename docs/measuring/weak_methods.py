@@ -4,24 +4,27 @@
     python docs/measuring/weak_methods.py show --out weak
 
 `fold` parts the patients of a set of slices into five, trains CLDF's chain on three
-parts, tries settings of its selection on the masks of the fourth (`val`), and draws the
-fifth. It goes on where it stopped. Two columns: by image-level labels alone (the
-recipe as it comes; maps by Otsu's rule in each slice), and with what masks of val chose
-(CLDF: the settings tried here and a threshold of its probability; maps: one threshold
-for all slices). The supervised U-Net sees the masks of the same training patients at
-the same size, for as long as is said.
+parts and draws the fifth. It goes on where it stopped. Slices of a patient are proposed
+as the stack that they are, its labels by slice; `cldf-alone` sees each by itself.
+Two columns: by image-level labels alone (a proposal as it comes; maps by Otsu's rule in
+each slice), and with what the masks of the fourth part (`val`) chose: one threshold of
+the probability, or of the map, for all slices. `cam-stack` is the map that is refined,
+averaged over a patient's slices as CLDF does. The supervised U-Net sees the masks of
+the same training patients at the same size, for as long as is said. The last column is
+how much better CLDF is, paired by slice, with its interval over patients.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import typer
 from numpy.typing import NDArray
 from weak_folds import (
@@ -39,38 +42,25 @@ from weak_folds import (
 )
 from weak_sources import RECIPE, Maps, sources
 
-from diffseg.domain import ImageLabels, Request
-from diffseg.domain.slice_labels import PRESENT
-from diffseg.metrics import dice
+from diffseg.domain import Request
+from diffseg.domain.slice_labels import ABSENT, PRESENT, SliceLabels
+from diffseg.metrics import dice, paired_interval
 from diffseg.segmenters import load_segmenter
 from diffseg.segmenters.cams import unit_maps
 from diffseg.segmenters.cams.choosing import chosen_on_masks, masks_of
+from diffseg.segmenters.weak.local import local_maps
 from diffseg.segmenters.weak.thresholds import Threshold
-from diffseg.volume import read_mask
+from diffseg.volume import Volume, read_mask
 from diffseg_training.dataset import Case, Dataset, load_dataset, read_image
 from diffseg_training.labelled import LabelledExample
 from diffseg_training.recipe import load_recipe
 
 app = typer.Typer(add_completion=False, help=__doc__)
-TRAINED = ("diffusion", "classifier", "cam")
 RULES = ("labels", "masks")
-SELECTIONS = {
-    "as it comes": (),
-    **{
-        f"cam above {cam}, gradient above {steep} per cent of the pixels": (
-            f"objective.selection.cam={{kind: percentile, value: {cam}}}",
-            f"objective.selection.gradient={{kind: percentile, value: {steep}}}",
-        )
-        for cam in (92.5, 96.0)
-        for steep in (80.0, 90.0)
-    },
-    "cam above 95 per cent, no gradient map": (
-        "objective.selection.fusion=cam",
-        "objective.selection.cam={kind: percentile, value: 95}",
-    ),
-}
-"""Settings of the selection that are tried on val."""
+MAPS = ("cam", "cam-stack", "gradient", "perturbed", "anomaly")
+METHODS = (*MAPS, "cldf-alone", "cldf", "unet")
 Out = Annotated[Path, typer.Option(help="Where runs and numbers are kept.")]
+Masks = NDArray[np.bool_]
 
 
 @app.command()
@@ -81,48 +71,89 @@ def fold(
     minutes: Annotated[float, typer.Option(help="Of the chain's networks.")] = 45.0,
     unet: Annotated[float, typer.Option(help="Minutes of the U-Net.")] = 10.0,
     members: Annotated[int, typer.Option(help="Of a proposal.")] = 1,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Methods to draw; repeatable. All.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Of the chain's recipe.")
+    ] = None,
 ) -> None:
     """Train and draw one fold."""
-    home = out / f"fold{number}"
+    home, wanted = out / f"fold{number}", only or METHODS
     manifest = parted(data, home, number)
     dataset = load_dataset(manifest)
-    length = [f"length.minutes={minutes}"]
-    trained(RECIPE, manifest, home / "cldf", length, "chain.json")
+    changed = [f"length.minutes={minutes}", *(set_ or [])]
+    trained(RECIPE, manifest, home / "cldf", changed, "chain.json")
     for name, maps in sources(home / "cldf"):
-        once(home / f"{name}.json", partial(_of_maps, name, maps, dataset))
-    _tried(home, manifest, dataset, length, members)
-    same = ["preparation.size=[128,128]", "patch=[128,128]", f"length.minutes={unet}"]
-    trained("lgg-unet", manifest, home / "unet", same, "log.jsonl")
-    once(home / "unet.json", partial(_of_model, home / "unet" / "model", dataset, 1))
+        if name in wanted:
+            once(home / f"{name}.json", partial(_of_maps, name, maps, dataset))
+        if f"{name}-stack" in wanted:
+            work = partial(_of_maps, name, maps, dataset, stacked=True)
+            once(home / f"{name}-stack.json", work)
+    model = home / "cldf" / "model"
+    for name, whole in (("cldf-alone", False), ("cldf", True)):
+        if name in wanted:
+            once(
+                home / f"{name}.json",
+                partial(_of_model, model, dataset, members, whole),
+            )
+    if "unet" in wanted:
+        same = ["preparation.size=[128,128]", "patch=[128,128]"]
+        given = [*same, f"length.minutes={unet}"]
+        trained("lgg-unet", manifest, home / "unet", given, "log.jsonl")
+        bound = home / "unet" / "model"
+        once(home / "unet.json", partial(_of_model, bound, dataset, 1, False))
     show(out)
 
 
 @app.command()
 def show(out: Out) -> None:
     """Print the mean Dice over slices with the structure, of all folds there are."""
-    print("| method | folds | slices | labels alone | masks of val |")
-    print("|---|---|---|---|---|")
-    names = ("cam", "gradient", "perturbed", "anomaly", "cldf", "unet")
-    for name in names:
-        paths = sorted(out.glob(f"fold*/{name}.json"))
-        folds = [json.loads(path.read_text()) for path in paths]
+    print("| method | folds | slices | labels alone | masks of val | below CLDF |")
+    print("|---|---|---|---|---|---|")
+    found = {name: _told(out, name) for name in METHODS}
+    for name, folds in found.items():
         if folds:
-            print(f"| {' | '.join([name, *pooled(folds, RULES)])} |")
-            for one in folds:
-                print(f"|  {one['chosen']} ||||")
+            less = "" if name == "cldf" else _difference(found["cldf"], folds)
+            print(f"| {' | '.join([name, *pooled(folds, RULES), less])} |")
 
 
-def _of_maps(name: str, maps: Maps, dataset: Dataset) -> dict[str, Any]:
+def _told(out: Path, name: str) -> list[dict[str, Any]]:
+    paths = sorted(out.glob(f"fold*/{name}.json"))
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def _difference(
+    ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]]
+) -> str:
+    """Mean of CLDF's Dice minus another's, labels alone, and its interval."""
+    a, b = ({row["case"]: row for one in each for row in one["slices"]}
+            for each in (ours, theirs))  # fmt: skip
+    both = [case for case in a if case in b]
+    if not both:
+        return ""
+    pairs = [[row[case]["labels"] for case in both] for row in (a, b)]
+    ends = paired_interval(*pairs, [a[case]["group"] for case in both])
+    mean = float(np.mean(np.subtract(*pairs)))
+    return f"{mean:+.3f}" + (f" ({ends[0]:+.3f} to {ends[1]:+.3f})" if ends else "")
+
+
+def _of_maps(
+    name: str, maps: Maps, dataset: Dataset, stacked: bool = False
+) -> dict[str, Any]:
     """Dice of each test slice by Otsu's rule, and by the threshold of val's masks."""
     recipe = load_recipe(RECIPE)
-    found: dict[str, tuple[Floats, NDArray[np.bool_]]] = {}
+    found: dict[str, tuple[Floats, Masks]] = {}
     shown: Sequence[LabelledExample] = ()
     for split in ("val", "test"):
         cases = dataset.split(split)
         examples = prepared(cases, dataset, recipe)
         shown = showing(examples, PRESENT)
         wanted = masks_of_cases(cases, examples)
-        found[split] = at_size(unit_maps(maps(images_of(shown))), wanted), wanted
+        drawn = maps(images_of(shown))
+        if stacked:
+            drawn = _over_stacks(drawn, shown, examples, recipe.network["local_slices"])
+        found[split] = at_size(unit_maps(drawn), wanted), wanted
     chosen = chosen_on_masks(*found["val"])
     drawn, wanted = found["test"]
     rules = {"labels": Threshold(kind="otsu"), "masks": chosen.threshold}
@@ -138,87 +169,80 @@ def _of_maps(name: str, maps: Maps, dataset: Dataset) -> dict[str, Any]:
     return {"method": name, "chosen": chosen.told(), "slices": rows}
 
 
-def _tried(
-    home: Path,
-    manifest: Path,
-    dataset: Dataset,
-    length: Sequence[str],
-    members: int,
-) -> None:
-    """Try the settings of the selection on val, and draw the test slices twice."""
-    tried: dict[str, dict[str, Any]] = {}
-    for index, (name, overrides) in enumerate(SELECTIONS.items()):
-        folder = home / "cldf" if not index else home / f"cldf-{index}"
-        for stage in TRAINED if index else ():
-            if not (folder / stage).is_dir():
-                shutil.copytree(home / "cldf" / stage, folder / stage)
-        if index:
-            shutil.copy(home / "cldf" / "chain.json", folder / "chain.json")
-        trained(RECIPE, manifest, folder, [*length, *overrides], "chain.json")
-        look = partial(_probabilities, folder / "model", dataset, "val", members)
-        tried[name] = once(home / f"tried-{index}.json", partial(_scored, look))
-        tried[name]["model"] = str(folder / "model")
-        print(f"{name}: {tried[name]['masks']:.3f} ({tried[name]['labels']:.3f})")
-    best = max(tried, key=lambda name: float(tried[name]["masks"]))
-    threshold = Threshold(kind="fixed", value=tried[best]["threshold"])
+def _over_stacks(
+    maps: Floats,
+    shown: Sequence[LabelledExample],
+    every: Sequence[LabelledExample],
+    deviation: float,
+) -> Floats:
+    """Maps of slices that show something, averaged over those beside them."""
+    place = {one.case: index for index, one in enumerate(shown)}
+    found = maps.copy()
+    for _, group in groupby(every, lambda one: one.group):
+        stack = list(group)
+        states = np.concatenate([one.labels.states for one in stack])
+        at = [i for i, one in enumerate(stack) if one.case in place]
 
-    def drawn() -> dict[str, Any]:
-        plain = _of_model(home / "cldf" / "model", dataset, members)
-        other = _of_model(Path(tried[best]["model"]), dataset, members, threshold)
-        rows = [
-            {**one, "masks": two["masks"]}
-            for one, two in zip(plain["slices"], other["slices"], strict=True)
-        ]
-        chosen = f"{best}; probability above {threshold.value:g}"
-        return {"method": "cldf", "chosen": chosen, "tried": tried, "slices": rows}
+        def of(
+            planes: Sequence[int], stack: Sequence[LabelledExample] = stack
+        ) -> torch.Tensor:
+            empty = np.zeros_like(maps[0])
+            some = [place.get(stack[i].case) for i in planes]
+            each = [empty if i is None else maps[i] for i in some]
+            return torch.from_numpy(np.stack(each))[:, None]
 
-    once(home / "cldf.json", drawn)
-
-
-def _scored(
-    look: Callable[[], Iterator[tuple[Case, Floats, NDArray[Any], NDArray[np.bool_]]]],
-) -> dict[str, Any]:
-    """Mean Dice on val: of the masks as they are, and at the best probability."""
-    found = list(look())
-    plain = [_dice(mask, wanted) for _, _, mask, wanted in found]
-    maps = np.stack([likely for _, likely, _, _ in found])
-    chosen = chosen_on_masks(maps, np.stack([wanted for *_, wanted in found]))
-    return {
-        "labels": float(np.mean(plain)),
-        "masks": chosen.dice,
-        "threshold": chosen.threshold.value,
-        "slices": len(found),
-    }
+        if at:
+            mean = local_maps(of, states, at, deviation)[:, 0].numpy()
+            found[[place[stack[i].case] for i in at]] = mean
+    return found
 
 
 def _of_model(
-    model: Path, dataset: Dataset, members: int, threshold: Threshold | None = None
+    model: Path, dataset: Dataset, members: int, whole: bool
 ) -> dict[str, Any]:
     """Dice of each test slice with the structure by a model's proposals."""
+    held = list(_probabilities(model, dataset, "val", members, whole))
+    maps, truth = (np.stack([one[i] for one in held]) for i in (1, 3))
+    chosen = chosen_on_masks(maps.astype(np.float32), truth)
+    del held, maps
     rows = []
-    for case, likely, mask, wanted in _probabilities(model, dataset, "test", members):
-        cut = mask if threshold is None else masks_of(likely[None], threshold)[0]
+    for case, likely, mask, wanted in _probabilities(
+        model, dataset, "test", members, whole
+    ):
+        cut = masks_of(likely[None].astype(np.float32), chosen.threshold)[0]
         row = {"case": case.case, "group": case.group}
         rows.append({**row, "labels": _dice(mask, wanted), "masks": _dice(cut, wanted)})
-    return {"method": model.parent.name, "chosen": "", "slices": rows}
+    return {"method": model.parent.name, "chosen": chosen.told(), "slices": rows}
 
 
 def _probabilities(
-    model: Path, dataset: Dataset, split: str, members: int
-) -> Iterator[tuple[Case, Floats, NDArray[Any], NDArray[np.bool_]]]:
+    model: Path, dataset: Dataset, split: str, members: int, whole: bool
+) -> Iterator[tuple[Case, NDArray[np.float16], Masks, Masks]]:
     """Yield slices with the structure: what a model says of them, and the reference."""
     segmenter = load_segmenter(str(model), device="cpu")
-    names = segmenter.card.labels.names
-    labels = ImageLabels.parse(",".join(names))
-    for case in dataset.split(split):
-        if case.mask is None or not case.labels:
+    name = segmenter.card.labels.names[0]
+    for stack in _stacks(dataset.split(split), whole):
+        states = [[PRESENT if case.labels else ABSENT] for case in stack]
+        if not any(case.labels for case in stack):
             continue
-        truth = np.asarray(read_mask(case.mask)[0] > 0)
-        if not truth.any():
-            continue
-        request = Request(read_image(case), labels=labels, members=members, steps=6)
+        images = [read_image(case) for case in stack]
+        data = np.concatenate([one.data for one in images], axis=-3)
+        volume = Volume.from_array(data)
+        labels = SliceLabels((name,), np.array(states, np.uint8))
+        request = Request(volume, slice_labels=labels, members=members, steps=6)
         made = segmenter.propose(request)
-        yield case, made.probability[0, 0], made.mask[0] > 0, truth
+        for plane, case in enumerate(stack):
+            if case.labels and case.mask is not None:
+                truth = np.asarray(read_mask(case.mask)[0] > 0)
+                likely = made.probability[0, plane].astype(np.float16)
+                yield case, likely, made.mask[plane] > 0, truth
+
+
+def _stacks(cases: Sequence[Case], whole: bool) -> Iterator[list[Case]]:
+    """Patients' slices in order of their numbers; or each slice by itself."""
+    for _, group in groupby(cases, lambda case: case.group):
+        stack = sorted(group, key=lambda case: case.case)
+        yield from [stack] if whole else ([case] for case in stack)
 
 
 def _dice(found: NDArray[Any], wanted: NDArray[Any]) -> float | None:

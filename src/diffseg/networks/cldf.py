@@ -1,8 +1,9 @@
-"""CLDF's three networks in one: diffusion model, noisy classifier, pixel decoder.
+"""CLDF's networks in one: diffusion model, noisy classifier, pixel decoder.
 
 Zeng et al. 2025, "Contrastive Learning with Diffusion Features": the diffusion model is
 frozen and gives the features of pixels, the decoder embeds them, and the classifier
-says which slices show a class at all, where nobody has said so.
+says which slices show a class at all, where nobody has said so. A classifier of small
+windows, which CLDF has not, may be asked beside them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from diffseg.domain.slice_labels import PRESENT
+from diffseg.networks.local_classifier import LocalClassifier
 from diffseg.networks.pixel_decoder import PixelDecoder
 from diffseg.networks.slice_classifier import SliceClassifier
 from diffseg.networks.weak_pair import WeakPair
@@ -53,6 +55,15 @@ class Cldf(WeakPair):
         whether it is there.
     starts, iterations : int
         Of K-means; see `diffseg.segmenters.weak.clusters.clustered`.
+    local : mapping, optional
+        Configuration of a `LocalClassifier`, besides channels and classes: its maps are
+        added to the log-odds of pixels, and it says what slices show in place of the
+        noisy classifier.
+    local_weight : float
+        Of its maps, which are log-odds too.
+    local_slices : float
+        Standard deviation of the Gaussian by which its maps of neighbouring slices are
+        averaged, in slices; 0: each slice by itself.
     """
 
     references: Tensor
@@ -74,8 +85,19 @@ class Cldf(WeakPair):
         gate: float = 0.5,
         starts: int = 1,
         iterations: int = 25,
+        local: Mapping[str, Any] | None = None,
+        local_weight: float = 0.5,
+        local_slices: float = 0.0,
     ) -> None:
         super().__init__(image_channels, classes, diffusion, classifier)
+        if local is not None:
+            self.local = LocalClassifier(image_channels, classes, **dict(local))
+            if temperature <= 0:
+                raise TypeError(
+                    f"temperature is {temperature}: without log-odds of pixels nothing "
+                    "can be added to them; give more than 0, or no local"
+                )
+        self.local_weight, self.local_slices = local_weight, local_slices
         self.features: Features = features
         self.blocks, self.timesteps = tuple(blocks), tuple(timesteps)
         if not self.timesteps or min(self.timesteps) < 0:

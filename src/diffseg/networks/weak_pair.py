@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from diffseg.networks.class_unet import ClassUNet
+from diffseg.networks.local_classifier import LocalClassifier
 from diffseg.networks.noisy_classifier import NoisyClassifier
 
 
@@ -27,6 +28,9 @@ class WeakPair(nn.Module):
 
     learned_variance = False
     dims = 2
+    local: LocalClassifier | None
+    """Asked beside the two, if there is one."""
+    local_slices = 0.0
 
     def __init__(
         self,
@@ -39,6 +43,7 @@ class WeakPair(nn.Module):
         shared: dict[str, Any] = {"image_channels": image_channels, "classes": classes}
         self.diffusion = ClassUNet(**shared, **dict(diffusion or {}))
         self.classifier = NoisyClassifier(**shared, **dict(classifier or {}))
+        self.local = None
         self.image_channels, self.classes = image_channels, classes
 
     @property

@@ -61,6 +61,26 @@ def test_so_many_pixels_of_slices_without_it_are_background(
     assert nearer != pytest.approx(1 - share, abs=0.02)
 
 
+def test_what_a_local_classifier_adds_is_asked_too(tmp_path: Path) -> None:
+    cache = slices(tmp_path)
+    names, source = pixel_files(tmp_path), np.random.default_rng(2)
+    for name in names:
+        told = source.normal(3, 2, (200, 1)).astype(np.float16)
+        cache.write(name, local=told)
+    net, found = decoded(tmp_path)
+    wanted = []
+    for name in names[6:]:
+        features = torch.from_numpy(cache.read(name, "features")).float()
+        odds = log_odds(net(features).numpy(), found.references.numpy(), TAU)[:, 1]
+        wanted.append(odds + 0.5 * cache.read(name, "local")[:, 0].astype(np.float32))
+    asked = offsets_of_absent(
+        net, names, cache, found.references, TAU, 0.9, "cpu", local_weight=0.5
+    )
+    assert float(asked[1]) == pytest.approx(
+        -np.quantile(np.concatenate(wanted), 0.9), abs=1e-4
+    )
+
+
 def test_slices_that_show_nothing_may_be_asked_and_not_learnt_from(
     tmp_path: Path,
 ) -> None:

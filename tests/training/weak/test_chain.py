@@ -10,16 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from skimage.io import imsave
 
 from diffseg import Request, Volume, load_segmenter
 from diffseg.domain import ImageLabels
 from diffseg.errors import UserError
+from diffseg.models import load_weights
 from diffseg.models.folder import read_folder
 from diffseg.progress import run
 from diffseg_training.run import train_model
 from diffseg_training.weak.baselines import save_baseline
+from diffseg_training.weak.stages import load_part
 
 SMALL = {"channels": 32, "multipliers": [1, 2], "blocks": 1, "attention": []}
 STAGE = {"share": 0.3, "steps": 6}
@@ -247,3 +250,31 @@ def test_nothing_sure_anywhere_is_told(
     work = train_model(recipe, str(blobs), other, overrides, resume=True, device="cpu")
     with pytest.raises(UserError, match="of 5 slices none has pixels"):
         run(work)
+
+
+@pytest.mark.slow
+def test_a_local_classifier_is_the_one_whose_maps_were_refined(
+    trained: tuple[Path, dict[str, Any]], blobs: Path, recipe: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for stage in ("diffusion", "classifier"):
+        shutil.copytree(trained[0] / stage, out / stage)
+    shutil.copy(trained[0] / "chain.json", out / "chain.json")
+    overrides = [
+        "objective.cam.network={name: local_classifier, width: 4}",
+        "objective.cam.source=local_map",
+        "objective.selection.negatives=3",
+        "objective.decoder.absent=0.9",
+        "network.local={width: 4}",
+    ]
+    work = train_model(recipe, str(blobs), out, overrides, resume=True, device="cpu")
+    told = run(work)
+    assert "disc_auroc" in told["best"]
+    weights = load_weights(read_folder(out / "model"))
+    part = load_part(out / "cam" / "part").state_dict()
+    for key, value in part.items():
+        torch.testing.assert_close(weights[f"local.{key}"], value, atol=1e-3, rtol=1e-3)
+    assert float(weights["offsets"][1]) != 0
+    overrides[-1] = "network.local={width: 8}"
+    with pytest.raises(UserError, match=r"network\.local takes the weights of"):
+        run(train_model(recipe, str(blobs), tmp_path / "other", overrides))

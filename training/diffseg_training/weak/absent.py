@@ -35,6 +35,7 @@ def offsets_of_absent(
     temperature: float,
     share: float | None,
     device: str,
+    local_weight: float = 0.0,
 ) -> Tensor:
     """Offsets of log-probabilities that leave slices without a class to background.
 
@@ -52,6 +53,9 @@ def offsets_of_absent(
     share : float
         Of the pixels of slices without a class that are to be background, of each class
         by itself; None: no offset.
+    device : str
+    local_weight : float
+        Of the local classifier's log-odds, which are added to the decoder's.
 
     Returns
     -------
@@ -72,7 +76,10 @@ def offsets_of_absent(
             continue
         features = torch.from_numpy(store.read(name, "features")).to(device).float()
         embedded = decoder(features).cpu().numpy()
-        found.append(log_odds(embedded, centres, temperature))
+        odds = log_odds(embedded, centres, temperature)
+        if local_weight:
+            odds[:, 1:] += local_weight * store.read(name, "local").astype(np.float32)
+        found.append(odds)
     if not found:
         raise UserError(
             "objective.decoder.absent asks slices that show nothing, and there are "

@@ -117,8 +117,9 @@ def _pixel_stage(chain: Chain) -> Work[dict[str, Any]]:
     network = cast("Cldf", build_network("cldf", **chain.network))
     network.diffusion = cast("ClassUNet", parts["diffusion"])
     network.classifier = cast("NoisyClassifier", parts["classifier"])
-    if network.encoder is not None:  # as it was trained for its activation maps
-        network.encoder.load_state_dict(parts["cam"].state_dict())
+    for one in (network.encoder, network.local):
+        if one is not None:  # as it was trained for its activation maps
+            one.load_state_dict(parts["cam"].state_dict())
     network.eval().requires_grad_(False).to(chain.device)
     schedule = schedule_of(chain.recipe.sampling)
     teachers = Teachers(
@@ -129,6 +130,7 @@ def _pixel_stage(chain: Chain) -> Work[dict[str, Any]]:
         schedule,
         network.timesteps,
         network.multiple,
+        network.local,
     )
     told = yield from iter_pixels(
         chain.train,
@@ -154,6 +156,7 @@ def _decoder_stage(chain: Chain) -> Work[dict[str, Any]]:
         network.temperature,
         seed=chain.recipe.seed,
         device=chain.device,
+        local_weight=0.0 if network.local is None else network.local_weight,
     )
     tensors = {f"decoder.{k}": v.cpu() for k, v in decoder.state_dict().items()}
     tensors |= {"references": found.references, "offsets": found.offsets}
@@ -169,8 +172,9 @@ def assembled(chain: Chain) -> Cldf:
     network = cast("Cldf", build_network("cldf", **chain.network))
     state: dict[str, torch.Tensor] = {}
     parts = {"diffusion": "diffusion", "classifier": "classifier"}
-    if network.encoder is not None:
-        parts["encoder"] = "cam"
+    for name in ("encoder", "local"):
+        if getattr(network, name) is not None:
+            parts[name] = "cam"
     for name, stage in parts.items():
         part: nn.Module = load_part(chain.out / stage / "part")
         state |= {f"{name}.{k}": v for k, v in part.state_dict().items()}
@@ -180,12 +184,13 @@ def assembled(chain: Chain) -> Cldf:
 
 
 def gate_scores(network: Cldf, chain: Chain) -> Mapping[str, float]:
-    """How well the classifier tells slices of val; see `NoisyClassification.scores`."""
+    """How well slices of val are told by the classifier that decides what they show."""
     from diffseg_training.objectives import make_loss
 
-    recipe = stage_recipe(chain, "classifier")
-    loss: Any = make_loss(recipe, network.classifier)
-    found = loss.scores(network.classifier.to(chain.device), chain.val, recipe)
+    telling: nn.Module = network.local or network.classifier
+    recipe = stage_recipe(chain, "cam" if network.local else "classifier")
+    loss: Any = make_loss(recipe, telling)
+    found = loss.scores(telling.to(chain.device), chain.val, recipe)
     network.to("cpu")
     return {key: round(value, 4) for key, value in found.items()}
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from diffseg.diffusion import NoiseSchedule, generator
 from diffseg.diffusion.gradient_maps import mean_gradient_map
 from diffseg.domain.slice_labels import PRESENT, UNKNOWN
+from diffseg.networks.local_classifier import LocalClassifier
 from diffseg.networks.noisy_classifier import NoisyClassifier, log_probability
 from diffseg.segmenters.cams import cam_maps
 from diffseg.segmenters.cams.sign import is_upside_down
@@ -45,6 +46,8 @@ class Teachers:
         Noise levels of the features.
     multiple : int
         Sides of what the networks see are multiples of this.
+    local : LocalClassifier, optional
+        Whose log-odds of the pixels are kept beside their features.
     """
 
     classifier: NoisyClassifier
@@ -54,6 +57,7 @@ class Teachers:
     schedule: NoiseSchedule
     timesteps: tuple[int, ...]
     multiple: int
+    local: LocalClassifier | None = None
 
 
 @dataclass(frozen=True, slots=True)

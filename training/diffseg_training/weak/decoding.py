@@ -55,6 +55,7 @@ def iter_decode(
     *,
     seed: int,
     device: str,
+    local_weight: float = 0.0,
 ) -> Work[Decoded]:
     """Train a decoder by the contrastive loss; SGD, as CLDF has it.
 
@@ -70,6 +71,8 @@ def iter_decode(
     temperature : float
     seed : int
     device : str
+    local_weight : float
+        See `offsets_of_absent`.
 
     Raises
     ------
@@ -112,7 +115,14 @@ def iter_decode(
     decoder.eval().requires_grad_(False)
     references = class_means(decoder, names, store, classes, device)
     offsets = offsets_of_absent(
-        decoder, every, store, references, temperature, options.absent, device
+        decoder,
+        every,
+        store,
+        references,
+        temperature,
+        options.absent,
+        device,
+        local_weight,
     )
     return Decoded(references, offsets, tuple(losses), done)
 

@@ -29,7 +29,7 @@ from diffseg_training.weak.selection import Rules, drawn
 
 _BATCH = 4  # slices at once
 _FEATURE, _CHOICE = 12, 13  # keys of random numbers
-NAMES = ("features", "classes")
+NAMES = ("features", "local", "classes")
 
 
 def places(
@@ -184,14 +184,20 @@ def _written(
             teachers.timesteps,
             lambda i: noise_of(image, some, (seed, _FEATURE, i)),
         )
+        local = teachers.local
+        told = None if local is None else local.activations(local.stages(image)).float()
         for index, (place, points) in enumerate(zip(some, chosen, strict=True)):
             features = np.zeros((0, sum(teachers.maps.widths)), np.float16)
+            added = np.zeros((len(points), states.shape[1]), np.float16)
             if len(points):
                 at = torch.from_numpy(points[:, :2].astype(np.int64)).to(device)
                 one = gathered([m[index].float() for m in maps], at, image.shape[2:])
                 features = one.half().cpu().numpy()
+                if told is not None:
+                    of_pixels = gathered([told[index]], at, image.shape[2:])
+                    added = of_pixels.half().cpu().numpy()
             # The classes last: a slice that has them is finished.
-            store.write(place.name, features=features)
+            store.write(place.name, features=features, local=added)
             store.write(place.name, classes=points[:, 2].astype(np.int8))
 
 

@@ -73,11 +73,12 @@ class Chain:
             told += [config, options[stage]["objective"]]
             return key_of(told, stage)
         before = [self._key(one) for one in TRAINED]
-        source = ("features", "encoder", "blocks", "timesteps")
+        source = ("features", "encoder", "blocks", "timesteps", "local")
         told += [{key: network.get(key) for key in source}, options["cam"]["source"]]
         told += [options["gradients"], options["selection"]]
         if stage == "decoder":
-            told.append([network.get(k) for k in ("width", "layers", "temperature")])
+            decoder = ("width", "layers", "temperature", "local_weight")
+            told.append([network.get(key) for key in decoder])
             told.append(options["decoder"])
         return key_of(told, "".join([stage, *before]))
 
@@ -128,7 +129,7 @@ def check(chain: Chain) -> None:
     config = chain.network
     with torch.device("meta"):
         network = cast("Cldf", build_network("cldf", **config))
-        check_encoder(network, stage_recipe(chain, "cam"))
+        check_shared(network, stage_recipe(chain, "cam"))
         for stage in TRAINED:
             recipe = stage_recipe(chain, stage)
             one = dict(recipe.network)
@@ -142,17 +143,19 @@ def check(chain: Chain) -> None:
         )
 
 
-def check_encoder(network: Cldf, cam: Recipe) -> None:
-    """Refuse an encoder that is not the network of the stage `cam`, whose weights it
-    takes; `UserError`.
+def check_shared(network: Cldf, cam: Recipe) -> None:
+    """Refuse networks that are not that of the stage `cam`, whose weights they take;
+    `UserError`.
     """
-    if network.encoder is None:
-        return
     config = {k: v for k, v in cam.network.items() if k != "name"}
     wanted = build_network(str(cam.network["name"]), **config).state_dict()
-    ours = network.encoder.state_dict()
-    if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in ours.items()}:
-        raise UserError(
-            "network.encoder takes the weights of the stage cam: give it what "
-            f"objective.cam.network says, {config}"
-        )
+    shapes = {key: value.shape for key, value in wanted.items()}
+    for name in ("encoder", "local"):
+        ours = getattr(network, name)
+        if ours is None:
+            continue
+        if {k: v.shape for k, v in ours.state_dict().items()} != shapes:
+            raise UserError(
+                f"network.{name} takes the weights of the stage cam: give it what "
+                f"objective.cam.network says, {config}"
+            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import cast
 
@@ -19,8 +19,7 @@ from diffseg.diffusion.counterfactuals import (
 from diffseg.domain.slice_labels import ABSENT, PRESENT, UNKNOWN
 from diffseg.networks.cdm import Cdm
 from diffseg.networks.noisy_classifier import log_probability
-from diffseg.segmenters.weak.features import FieldOf
-from diffseg.segmenters.weak.looking import Floats, Look, SourceOf, States
+from diffseg.segmenters.weak.looking import Answer, Floats, Look, Slices
 from diffseg.segmenters.weak.thresholds import Threshold, stretched
 
 
@@ -97,29 +96,19 @@ def _estimate(
     return denoise
 
 
-def by_change(prediction: Prediction, threshold: Threshold) -> Callable[..., Floats]:
-    """Answer by a map of changes, parted by a threshold slice by slice.
+def by_change(prediction: Prediction, threshold: Threshold) -> Answer:
+    """Answer by a map of changes, parted by a threshold slice by slice."""
 
-    See `diffseg.segmenters.weak.looking.Answer`.
-    """
-
-    def answer(
-        look: Look,
-        image: Tensor,
-        states: States,
-        noise: FieldOf,
-        source_of: SourceOf,
-        size: Sequence[int],
-    ) -> Floats:
-        del source_of  # nothing is drawn but the noise
+    def answer(look: Look, slices: Slices) -> Floats:
         network = cast("Cdm", look.network)
+        image, states, size = slices.image, slices.states, slices.size
         told = torch.from_numpy(states.astype(np.int64)).to(image.device)
         likely = np.zeros((len(image), network.classes, *size), np.float32)
         for index in range(network.classes):
             if not (states[:, index] == PRESENT).any():
                 continue
             found = change_map(network, look.schedule, prediction, image, told, index,
-                               noise(0), look.steps)  # fmt: skip
+                               slices.noise(0), look.steps)  # fmt: skip
             cut = found[:, : size[0], : size[1]].float().cpu().numpy()
             for place in np.flatnonzero(states[:, index] == PRESENT):
                 one = stretched(cut[place])

@@ -132,7 +132,7 @@ def shares(
     ordered : (K, E) float32 ndarray
     temperature : float
         tau; 0 gives 0 and 1, of the nearest centre.
-    offsets : (K,) float32 ndarray, optional
+    offsets : (K,) or (P, K) float32 ndarray, optional
         Of the log-probabilities; 0 without them.
 
     Returns

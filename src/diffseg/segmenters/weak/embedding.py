@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from diffseg.diffusion import NoiseSchedule
 from diffseg.domain.slice_labels import PRESENT
@@ -17,11 +17,10 @@ from diffseg.segmenters.weak.features import (
     ClassifierMaps,
     CleanMaps,
     DiffusionMaps,
-    FieldOf,
     MapSource,
     mean_maps,
 )
-from diffseg.segmenters.weak.looking import Floats, Look, SourceOf, States
+from diffseg.segmenters.weak.looking import Floats, Look, Slices, States
 
 
 def map_source(network: Cldf, schedule: NoiseSchedule) -> MapSource:
@@ -33,17 +32,31 @@ def map_source(network: Cldf, schedule: NoiseSchedule) -> MapSource:
     return DiffusionMaps(network.diffusion, schedule, network.blocks)
 
 
-def embeddings(look: Look, image: Tensor, states: States, noise: FieldOf) -> Tensor:
-    """Embeddings (B, E, Y, X) float32 of all pixels of slices (B, C, Y, X)."""
-    network = cast("Cldf", look.network)
-    told = torch.from_numpy(states.astype(np.int64)).to(image.device)
+def embeddings(look: Look, slices: Slices) -> Tensor:
+    """Embeddings (B, E, Y', X') float32 of all pixels of slices."""
+    network, image = cast("Cldf", look.network), slices.image
+    told = torch.from_numpy(slices.states.astype(np.int64)).to(image.device)
     source = map_source(network, look.schedule)
-    maps = mean_maps(source, image, told, look.timesteps, noise)
+    maps = mean_maps(source, image, told, look.timesteps, slices.noise)
     return network.decoder.from_maps(maps, image.shape[2:]).float()
 
 
+def local_log_odds(slices: Slices, weight: float) -> Tensor | None:
+    """Log-odds (B, K, Y', X') that a local classifier adds, weighed; bilinear."""
+    if slices.local is None:
+        return None
+    found = functional.interpolate(
+        slices.local.float(), slices.image.shape[2:], mode="bilinear"
+    )
+    return weight * found
+
+
 def probabilities(
-    embedded: Floats, states: States, network: Cldf, source: np.random.Generator
+    embedded: Floats,
+    states: States,
+    network: Cldf,
+    source: np.random.Generator,
+    local: Floats | None = None,
 ) -> Floats:
     """Class probabilities (K + 1, Y, X) of one slice, background first.
 
@@ -55,12 +68,18 @@ def probabilities(
     network : Cldf
         Its references, offsets and K-means' settings.
     source : np.random.Generator
+    local : (K, Y, X) float32 ndarray, optional
+        Log-odds that are added.
     """
     size = embedded.shape[1:]
     found = np.zeros((len(states) + 1, *size), np.float32)
     wanted = [0, *(1 + np.flatnonzero(states == PRESENT))]
     flat = embedded.reshape(len(embedded), -1).T
     references = network.references.float().cpu().numpy()[wanted]
+    offsets = network.offsets.float().cpu().numpy()[wanted]
+    if local is not None:
+        added = np.concatenate([np.zeros((1, *size), np.float32), local])[wanted]
+        offsets = offsets + added.reshape(len(wanted), -1).T
     shares = clustered(
         flat,
         references,
@@ -68,27 +87,28 @@ def probabilities(
         temperature=network.temperature,
         starts=network.starts,
         iterations=network.iterations,
-        offsets=network.offsets.float().cpu().numpy()[wanted],
+        offsets=offsets,
     )
     found[wanted] = shares.T.reshape(len(wanted), *size)
     return found
 
 
-def by_embedding(
-    look: Look,
-    image: Tensor,
-    states: States,
-    noise: FieldOf,
-    source_of: SourceOf,
-    size: Sequence[int],
-) -> Floats:
+def by_embedding(look: Look, slices: Slices) -> Floats:
     """Class probabilities of slices; see `diffseg.segmenters.weak.looking.Answer`."""
     network = cast("Cldf", look.network)
-    embedded = embeddings(look, image, states, noise)
-    cut = embedded[..., : size[0], : size[1]].cpu().numpy()
+    rows, columns = slices.size
+    embedded = embeddings(look, slices)[..., :rows, :columns].cpu().numpy()
+    added = local_log_odds(slices, network.local_weight)
+    local = None if added is None else added[..., :rows, :columns].cpu().numpy()
     return np.stack(
         [
-            probabilities(one, states[place], network, source_of(place))
-            for place, one in enumerate(cut)
+            probabilities(
+                one,
+                slices.states[place],
+                network,
+                slices.source_of(place),
+                None if local is None else local[place],
+            )
+            for place, one in enumerate(embedded)
         ]
     )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diffseg.diffusion import NoiseSchedule
 from diffseg.domain.slice_labels import ABSENT, PRESENT, UNKNOWN
+from diffseg.networks.local_classifier import LocalClassifier
 from diffseg.networks.noisy_classifier import NoisyClassifier
 from diffseg.segmenters.weak.features import FieldOf
 
@@ -37,17 +38,63 @@ class Looking(Protocol):
         Noise levels that members choose from.
     multiple : int
         Sides of slices must be multiples of this.
+    local : LocalClassifier or None
+        Says it in its place, and where.
+    local_slices : float
+        Over how many slices its maps are averaged; see
+        `diffseg.segmenters.weak.local.local_maps`.
     """
 
     classifier: NoisyClassifier
     classes: int
     gate: float
     timesteps: tuple[int, ...]
+    local: LocalClassifier | None
+    local_slices: float
 
     @property
     def multiple(self) -> int:
         """Sides of slices must be multiples of this."""
         ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slices:
+    """A batch of slices, and what a member's answer to them takes.
+
+    Parameters
+    ----------
+    image : (B, C, Y', X') Tensor
+        On the network's device.
+    states : (B, K) uint8 ndarray
+        What is known of them; indices into `diffseg.domain.slice_labels.CODES`.
+    noise : function
+        Gives the field of the i-th noise level.
+    source_of : function
+    size : (Y, X)
+        What is answered for, from the first row and column on.
+    local : (B, K, y, x) Tensor, optional
+        Log-odds of the local classifier, at its own resolution of Y' x X'.
+    """
+
+    image: Tensor
+    states: States
+    noise: FieldOf
+    source_of: SourceOf
+    size: Sequence[int]
+    local: Tensor | None = None
+
+    def some(self, places: NDArray[np.intp], states: States) -> Slices:
+        """Those at places of the batch, of which other states (P, K) are known."""
+        index = torch.from_numpy(places).to(self.image.device)
+        return Slices(
+            self.image[index],
+            states,
+            lambda i: self.noise(i)[index],
+            lambda place: self.source_of(int(places[place])),
+            self.size,
+            None if self.local is None else self.local[index],
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,51 +116,31 @@ class Look:
     timesteps: tuple[int, ...]
     steps: int
 
-    def shown(self, image: Tensor, noise: FieldOf) -> Floats:
-        """Probability (B, K) that slices (B, C, Y, X) show each class.
+    def shown(self, slices: Slices) -> Floats:
+        """Probability (B, K) that slices show each class.
 
-        The noisy classifier's logits, averaged over the noise levels.
+        The local classifier's, or the noisy one's, its logits averaged over the noise
+        levels.
         """
+        image = slices.image
+        if self.network.local is not None:
+            told = self.network.local(image).float().sigmoid()
+            return cast("Floats", told.cpu().numpy())
         logits = [
             self.network.classifier(
-                self.schedule.add_noise(image, noise(index), _at(timestep, image)),
+                self.schedule.add_noise(image, slices.noise(i), _at(timestep, image)),
                 _at(timestep, image),
             ).float()
-            for index, timestep in enumerate(self.timesteps)
+            for i, timestep in enumerate(self.timesteps)
         ]
         mean = torch.stack(logits).mean(0)
         present = mean.softmax(2)[..., 1].cpu().numpy()
         return cast("Floats", present)
 
 
-class Answer(Protocol):
-    """Where the classes are that slices show: what one weak method differs in."""
-
-    def __call__(
-        self,
-        look: Look,
-        image: Tensor,
-        states: States,
-        noise: FieldOf,
-        source_of: SourceOf,
-        size: Sequence[int],
-    ) -> Floats:
-        """Class probabilities (B, K + 1, Y, X), background first.
-
-        Parameters
-        ----------
-        look : Look
-        image : (B, C, Y', X') Tensor
-            Slices that show something.
-        states : (B, K) uint8 ndarray
-            Present or absent.
-        noise : function
-            Gives the field of the i-th noise level.
-        source_of : function
-        size : (Y, X)
-            What is answered for, from the first row and column on.
-        """
-        ...
+Answer = Callable[[Look, Slices], Floats]
+"""What one weak method differs in from another: class probabilities (B, K + 1, Y, X),
+background first, of slices that show something, each class present or absent."""
 
 
 def settled(said: States, shown: Floats, gate: float) -> States:
@@ -126,52 +153,23 @@ def settled(said: States, shown: Floats, gate: float) -> States:
 
 
 def looked_at(
-    look: Look,
-    answer: Answer,
-    image: Tensor,
-    said: States,
-    noise: FieldOf,
-    source_of: SourceOf,
-    size: Sequence[int],
+    look: Look, answer: Answer, slices: Slices
 ) -> Generator[None, None, Tensor]:
-    """One member's class probabilities of a batch of slices.
+    """One member's class probabilities (B, K + 1, Y, X) of a batch of slices, float32.
 
     Yields None between a network's evaluations. Slices that show nothing are
     background, and nothing more is computed of them.
-
-    Parameters
-    ----------
-    look : Look
-    answer : Answer
-    image : (B, C, Y', X') Tensor
-        On the network's device.
-    said : (B, K) uint8 ndarray
-        What is known of the slices; indices into
-        `diffseg.domain.slice_labels.CODES`.
-    noise, source_of, size
-        As `Answer` takes them.
-
-    Returns
-    -------
-    (B, K + 1, Y, X) float32 Tensor
     """
-    network, states = look.network, said
-    if (said == UNKNOWN).any():
-        states = settled(said, look.shown(image, noise), network.gate)
+    network, states = look.network, slices.states
+    if (states == UNKNOWN).any():
+        states = settled(states, look.shown(slices), network.gate)
         yield None
-    out = np.zeros((len(image), network.classes + 1, *size), np.float32)
+    count = len(slices.image)
+    out = np.zeros((count, network.classes + 1, *slices.size), np.float32)
     out[:, 0] = 1
-    some = np.flatnonzero((states == PRESENT).any(axis=1))
-    if some.size:
-        index = torch.from_numpy(some).to(image.device)
-        out[some] = answer(
-            look,
-            image[index],
-            states[some],
-            lambda i: noise(i)[index],
-            lambda place: source_of(int(some[place])),
-            size,
-        )
+    places = np.flatnonzero((states == PRESENT).any(axis=1))
+    if places.size:
+        out[places] = answer(look, slices.some(places, states[places]))
         yield None
     return torch.from_numpy(out)
 

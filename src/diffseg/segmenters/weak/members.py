@@ -21,6 +21,7 @@ from diffseg.diffusion import generator, schedule_of
 from diffseg.domain import ModelCard
 from diffseg.networks import fast_layout
 from diffseg.networks.conditioned import Conditioned
+from diffseg.networks.local_classifier import LocalClassifier
 from diffseg.progress import Progress
 from diffseg.segmenters.denoiser import Evaluation, dtype_of, padded, with_context
 from diffseg.segmenters.groups import (
@@ -37,10 +38,12 @@ from diffseg.segmenters.members import BLOCK_VOXELS, blocks
 from diffseg.segmenters.noise import StackNoise
 from diffseg.segmenters.source import Drawn, Slab, Step
 from diffseg.segmenters.weak.features import with_border
+from diffseg.segmenters.weak.local import local_maps
 from diffseg.segmenters.weak.looking import (
     Answer,
     Look,
     Looking,
+    Slices,
     States,
     looked_at,
 )
@@ -139,6 +142,10 @@ class WeakMembers:
         # Planes are named as in the image; in the turned one they stand the other way.
         last = image.shape[1] - 1
         at = [last - plane for plane in planes] if planes.step < 0 else list(planes)
+        local = None
+        if network.local is not None:
+            maps = partial(self._local, network.local, image)
+            local = local_maps(maps, said, at, network.local_slices)
         found = []
         for number, member in enumerate(members):
             levels = levels_of(network.timesteps, steps, seed, member)
@@ -153,19 +160,23 @@ class WeakMembers:
                     self._placed(noise([member], i, some)[0].movedim(1, 0))
                     for i in range(len(levels))
                 ]
-                shown = self._slices(image, at[batch])
-                work = looked_at(
-                    look,
-                    self._answer,
-                    shown,
+                slices = Slices(
+                    self._slices(image, at[batch]),
                     said[at[batch]],
                     fields.__getitem__,
                     partial(starts_of, seed, member, some),
                     size,
+                    None if local is None else local[batch],
                 )
-                parts.append((yield from work))
+                parts.append((yield from looked_at(look, self._answer, slices)))
             found.append(torch.cat(parts).movedim(0, 1))
         return torch.stack(found)
+
+    def _local(
+        self, network: LocalClassifier, image: NDArray[np.float32], at: Sequence[int]
+    ) -> Tensor:
+        """Maps (B, K, y, x) of a local classifier."""
+        return network.activations(network.stages(self._slices(image, at)))
 
     def _slices(self, image: NDArray[np.float32], at: Sequence[int]) -> Tensor:
         """Slices (B, C, Y', X') as the network sees them."""
