@@ -95,11 +95,7 @@ def iter_decode(
         seen = []
         for batch in _batches(names, options, seed, epoch):
             some = [_some(store, name, options, (seed, _SOME, epoch)) for name in batch]
-            features = torch.from_numpy(np.concatenate([f for f, _ in some])).to(device)
-            said = torch.from_numpy(np.concatenate([c for _, c in some])).to(device)
-            loss = contrastive_loss(
-                decoder(features.float()), said, temperature, balanced=options.balanced
-            )
+            loss = _loss(decoder, some, temperature, options, device)
             if not bool(torch.isfinite(loss)):
                 raise DiffsegError(
                     f"the contrastive loss is not finite in epoch {epoch + 1}: lower "
@@ -173,6 +169,20 @@ def class_means(
             "objective.selection's thresholds, or leave the class out"
         )
     return (sums / counts[:, None]).cpu()
+
+
+def _loss(
+    decoder: PixelDecoder,
+    some: Sequence[tuple[NDArray[np.float16], NDArray[np.int64]]],
+    temperature: float,
+    options: Decoding,
+    device: str,
+) -> Tensor:
+    """Contrastive loss of pixels, features and classes of each slice."""
+    features = torch.from_numpy(np.concatenate([f for f, _ in some])).to(device)
+    said = torch.from_numpy(np.concatenate([c for _, c in some])).to(device)
+    embedded = decoder(features.float())
+    return contrastive_loss(embedded, said, temperature, balanced=options.balanced)
 
 
 def _batches(
