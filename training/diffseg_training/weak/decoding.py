@@ -110,16 +110,8 @@ def iter_decode(
         losses.append(float(np.mean(seen)))
     decoder.eval().requires_grad_(False)
     references = class_means(decoder, names, store, classes, device)
-    offsets = offsets_of_absent(
-        decoder,
-        every,
-        store,
-        references,
-        temperature,
-        options.absent,
-        device,
-        local_weight,
-    )
+    offsets = offsets_of_absent(decoder, every, store, references, temperature,
+                                options.absent, device, local_weight)  # fmt: skip
     return Decoded(references, offsets, tuple(losses), done)
 
 
