@@ -17,7 +17,7 @@ how much better CLDF is, paired by slice, with its interval over patients.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -26,7 +26,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from numpy.typing import NDArray
+from weak_drawn import Masks, dice_of, probabilities
 from weak_folds import (
     FOLDS,
     Floats,
@@ -42,16 +42,13 @@ from weak_folds import (
 )
 from weak_sources import RECIPE, Maps, sources
 
-from diffseg.domain import Request
-from diffseg.domain.slice_labels import ABSENT, PRESENT, SliceLabels
-from diffseg.metrics import dice, paired_interval
-from diffseg.segmenters import load_segmenter
+from diffseg.domain.slice_labels import PRESENT
+from diffseg.metrics import paired_interval
 from diffseg.segmenters.cams import unit_maps
 from diffseg.segmenters.cams.choosing import chosen_on_masks, masks_of
 from diffseg.segmenters.weak.local import local_maps
 from diffseg.segmenters.weak.thresholds import Threshold
-from diffseg.volume import Volume, read_mask
-from diffseg_training.dataset import Case, Dataset, load_dataset, read_image
+from diffseg_training.dataset import Dataset, load_dataset
 from diffseg_training.labelled import LabelledExample
 from diffseg_training.recipe import load_recipe
 
@@ -60,7 +57,6 @@ RULES = ("labels", "masks")
 MAPS = ("cam", "cam-stack", "gradient", "perturbed", "anomaly")
 METHODS = (*MAPS, "cldf-alone", "cldf", "unet")
 Out = Annotated[Path, typer.Option(help="Where runs and numbers are kept.")]
-Masks = NDArray[np.bool_]
 
 
 @app.command()
@@ -162,7 +158,7 @@ def _of_maps(
         {
             "case": one.case,
             "group": one.group,
-            **{rule: _dice(masks[rule][i], wanted[i]) for rule in rules},
+            **{rule: dice_of(masks[rule][i], wanted[i]) for rule in rules},
         }
         for i, one in enumerate(shown)
     ]
@@ -201,52 +197,20 @@ def _of_model(
     model: Path, dataset: Dataset, members: int, whole: bool
 ) -> dict[str, Any]:
     """Dice of each test slice with the structure by a model's proposals."""
-    held = list(_probabilities(model, dataset, "val", members, whole))
+    held = list(probabilities(model, dataset, "val", members, whole))
     maps, truth = (np.stack([one[i] for one in held]) for i in (1, 3))
     chosen = chosen_on_masks(maps.astype(np.float32), truth)
     del held, maps
     rows = []
-    for case, likely, mask, wanted in _probabilities(
+    for case, likely, mask, wanted in probabilities(
         model, dataset, "test", members, whole
     ):
         cut = masks_of(likely[None].astype(np.float32), chosen.threshold)[0]
         row = {"case": case.case, "group": case.group}
-        rows.append({**row, "labels": _dice(mask, wanted), "masks": _dice(cut, wanted)})
+        rows.append(
+            {**row, "labels": dice_of(mask, wanted), "masks": dice_of(cut, wanted)}
+        )
     return {"method": model.parent.name, "chosen": chosen.told(), "slices": rows}
-
-
-def _probabilities(
-    model: Path, dataset: Dataset, split: str, members: int, whole: bool
-) -> Iterator[tuple[Case, NDArray[np.float16], Masks, Masks]]:
-    """Yield slices with the structure: what a model says of them, and the reference."""
-    segmenter = load_segmenter(str(model), device="cpu")
-    name = segmenter.card.labels.names[0]
-    for stack in _stacks(dataset.split(split), whole):
-        states = [[PRESENT if case.labels else ABSENT] for case in stack]
-        if not any(case.labels for case in stack):
-            continue
-        images = [read_image(case) for case in stack]
-        data = np.concatenate([one.data for one in images], axis=-3)
-        volume = Volume.from_array(data)
-        labels = SliceLabels((name,), np.array(states, np.uint8))
-        request = Request(volume, slice_labels=labels, members=members, steps=6)
-        made = segmenter.propose(request)
-        for plane, case in enumerate(stack):
-            if case.labels and case.mask is not None:
-                truth = np.asarray(read_mask(case.mask)[0] > 0)
-                likely = made.probability[0, plane].astype(np.float16)
-                yield case, likely, made.mask[plane] > 0, truth
-
-
-def _stacks(cases: Sequence[Case], whole: bool) -> Iterator[list[Case]]:
-    """Patients' slices in order of their numbers; or each slice by itself."""
-    for _, group in groupby(cases, lambda case: case.group):
-        stack = sorted(group, key=lambda case: case.case)
-        yield from [stack] if whole else ([case] for case in stack)
-
-
-def _dice(found: NDArray[Any], wanted: NDArray[Any]) -> float | None:
-    return dice(found.astype(np.uint8), wanted.astype(np.uint8))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,67 @@
+"""What a model of weak masks draws of slices with the structure, and its Dice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffseg.domain import Request
+from diffseg.domain.slice_labels import ABSENT, PRESENT, SliceLabels
+from diffseg.metrics import dice
+from diffseg.segmenters import load_segmenter
+from diffseg.volume import Volume, read_mask
+from diffseg_training.dataset import Case, Dataset, read_image
+
+Masks = NDArray[np.bool_]
+
+
+def probabilities(
+    model: Path, dataset: Dataset, split: str, members: int, whole: bool
+) -> Iterator[tuple[Case, NDArray[np.float16], Masks, Masks]]:
+    """Yield slices with the structure: what a model says of them, and the reference."""
+    segmenter = load_segmenter(str(model), device="cpu")
+    name = segmenter.card.labels.names[0]
+    for stack in stacks(dataset.split(split), whole):
+        states = [[PRESENT if case.labels else ABSENT] for case in stack]
+        if not any(case.labels for case in stack):
+            continue
+        images = [read_image(case) for case in stack]
+        data = np.concatenate([one.data for one in images], axis=-3)
+        volume = Volume.from_array(data)
+        labels = SliceLabels((name,), np.array(states, np.uint8))
+        request = Request(volume, slice_labels=labels, members=members, steps=6)
+        made = segmenter.propose(request)
+        for plane, case in enumerate(stack):
+            if case.labels and case.mask is not None:
+                truth = np.asarray(read_mask(case.mask)[0] > 0)
+                likely = made.probability[0, plane].astype(np.float16)
+                yield case, likely, made.mask[plane] > 0, truth
+
+
+def stacks(cases: Sequence[Case], whole: bool) -> Iterator[list[Case]]:
+    """Patients' slices in order of their numbers; or each slice by itself."""
+    for _, group in groupby(cases, lambda case: case.group):
+        stack = sorted(group, key=lambda case: case.case)
+        yield from [stack] if whole else ([case] for case in stack)
+
+
+def dice_of(found: NDArray[Any], wanted: NDArray[Any]) -> float | None:
+    """Dice of two masks of a slice."""
+    return dice(found.astype(np.uint8), wanted.astype(np.uint8))
+
+
+def dices_of_model(
+    model: Path, dataset: Dataset, split: str, *, members: int = 1, whole: bool
+) -> Iterator[dict[str, Any]]:
+    """Yield case, group and Dice (`labels`) of each slice with the structure."""
+    for case, _, mask, wanted in probabilities(model, dataset, split, members, whole):
+        yield {
+            "case": case.case,
+            "group": case.group,
+            "labels": dice_of(mask, wanted),
+        }
