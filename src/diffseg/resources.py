@@ -21,6 +21,16 @@ def resource(*parts: str) -> Path:
     return path
 
 
+def shipped_part(name: str, file: str) -> Path | None:
+    """Folder of a part of models that ships, if it is one that holds such a file."""
+    if not name.replace("-", "").isalnum():
+        return None  # a path, and no name
+    try:
+        return resource("parts", name, file).parent
+    except FileNotFoundError:
+        return None
+
+
 def shipped_recipe(name: str) -> dict[str, Any]:
     """Content of a shipped recipe, with all that it takes from those it extends."""
     return read_recipe(resource("recipes", f"{name}.yaml"))

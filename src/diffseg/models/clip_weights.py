@@ -26,6 +26,7 @@ from diffseg.models.clip_files import (
 from diffseg.models.clip_tokens import ClipTokenizer, tokenizer_of
 from diffseg.models.pulling import PublicWeights, public_weights
 from diffseg.networks.clip_towers import tower_of
+from diffseg.resources import shipped_part
 
 Triple = tuple[float, float, float]
 _MEAN: Triple = (0.48145466, 0.4578275, 0.40821073)  # of OpenAI's images
@@ -118,7 +119,8 @@ def load_clip(spec: str | Path, device: str | torch.device = "cpu") -> Clip:
     Parameters
     ----------
     spec : str or path
-        A name in the catalogue, such as ``openai-vitb16`` or ``biomedclip``;
+        A name in the catalogue, such as ``openai-vitb16`` or ``biomedclip``; the one
+        that ships, ``small-clip``;
         ``open_clip:NAME/FILE``, or ``open_clip:NAME/TAG`` as the catalogue has it; or a
         folder, also as ``file:FOLDER``.
     device : str or device
@@ -165,6 +167,9 @@ def find_clip(spec: str | Path) -> ClipFiles:
         return _pulled(entry)
     if name.startswith(_OPEN_CLIP):
         return _file(name)
+    shipped = shipped_part(name, CONFIG)
+    if shipped is not None:
+        return files_in(name, shipped)
     folder = Path(name.removeprefix("file:")).expanduser()
     if folder.name == CONFIG:
         folder = folder.parent

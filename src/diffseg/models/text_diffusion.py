@@ -27,6 +27,7 @@ from diffseg.models.text_diffusion_files import (
     schedule_from,
     whole_folder,
 )
+from diffseg.resources import shipped_part
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,8 +182,8 @@ def load_text_diffusion(
     Parameters
     ----------
     spec : str
-        The name of public weights, such as ``sd-2.1-base``, or ``file:FOLDER``, a
-        folder as diffusers writes it.
+        The name of public weights, such as ``sd-2.1-base``, the one that ships,
+        ``small-text-diffusion``, or ``file:FOLDER``, a folder as diffusers writes it.
     device : str or device
     dtype : dtype
         Of the weights; what goes in and comes out is float32.
@@ -212,6 +213,9 @@ def folder_of(spec: str) -> Path:
     kind, _, path = spec.partition(":")
     if kind == "file" and path:
         return Path(path)
+    shipped = shipped_part(spec, INDEX)
+    if shipped is not None:
+        return shipped
     known = [
         entry
         for entry in public_weights()

@@ -39,18 +39,20 @@ from diffseg.domain.prompts import (
 )
 from diffseg.errors import UserError
 from diffseg.models import ModelFolder, save_model
-from diffseg.models.clip_files import parts_of
+from diffseg.models.clip_files import CONFIG, parts_of
 from diffseg.models.clip_weights import find_clip, load_clip
 from diffseg.models.folder import sha256_of_folder
 from diffseg.models.pulling import public_weights
 from diffseg.models.text_diffusion import folder_of
 from diffseg.models.text_diffusion_files import (
+    INDEX,
     DiffusionFolder,
     schedule_from,
     whole_folder,
 )
 from diffseg.models.text_diffusion_files import identity_of as diffusion_identity
 from diffseg.models.text_diffusion_files import parts_of as diffusion_parts
+from diffseg.resources import shipped_part
 from diffseg.segmenters.text.assembly import Assembly, Trained
 from diffseg.segmenters.text.cache_files import CACHE, load_cache, save_cache
 from diffseg.segmenters.text.loading import backbone_identities, check_card
@@ -177,8 +179,10 @@ def _backbones(
 
 
 def _folder_in(spec: str) -> Path | None:
-    """The folder that a backbone is given as, if it is one and no public name."""
+    """The folder that a backbone is given as, if it is one and no name."""
     if spec in {entry.name for entry in public_weights()}:
+        return None
+    if shipped_part(spec, CONFIG) or shipped_part(spec, INDEX):
         return None
     folder = Path(spec.removeprefix("file:")).expanduser()
     return folder if folder.is_dir() else None
