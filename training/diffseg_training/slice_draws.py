@@ -65,9 +65,18 @@ class SliceDraws:
         index, plane = self._places[self._drawn(epoch, place, source)]
         one = self.examples[index]
         image, states = one.plane(int(plane))
-        nothing = torch.zeros(image.shape[1:], dtype=torch.uint8)
-        changed, _ = example(image, nothing, recipe.patch, recipe.augmentation, source)
-        return Sample(one.case, changed, torch.zeros(0, dtype=torch.int64), states)
+        drawn = None if one.classes is None else one.classes[int(plane)]
+        shown = torch.zeros(image.shape[1:], dtype=torch.uint8)
+        changed, classes = example(
+            image,
+            shown if drawn is None else drawn,
+            recipe.patch,
+            recipe.augmentation,
+            source,
+        )
+        if drawn is None:
+            classes = torch.zeros(0, dtype=torch.int64)
+        return Sample(one.case, changed, classes, states)
 
     def noise(self, position: int) -> torch.Generator:
         """Source of the noise and timesteps that the example meets."""
