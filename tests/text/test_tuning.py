@@ -426,3 +426,13 @@ def test_a_case_s_drawing_is_changed_with_its_image() -> None:
     assert flipped == {True, False}
     plain = SliceDraws(recipe, [replace(one, classes=None)])
     assert plain.sample(0).classes.numel() == 0
+    # A slice of which nothing is known is shown where some of it was reviewed.
+    unknown = SliceLabels(("tumour",), np.array([[UNKNOWN]], np.uint8))
+    touched = torch.full((1, 40, 40), 128, dtype=torch.uint8)
+    touched[0, 0, 0] = 0
+    other = replace(one, case="b", labels=unknown, classes=touched)
+    draws = SliceDraws(recipe, [one, other])
+    assert {draws.sample(at).case for at in range(20)} == {"a", "b"}
+    none = replace(other, classes=torch.full_like(touched, 128))
+    draws = SliceDraws(recipe, [one, none])
+    assert {draws.sample(at).case for at in range(20)} == {"a"}
