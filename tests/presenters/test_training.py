@@ -238,6 +238,20 @@ def test_cancelling_frees_the_panel_at_once(window: Any) -> None:
     assert state_of(window).resumable
 
 
+def test_a_run_whose_process_ends_late_can_go_on_then(window: Any) -> None:
+    open_panel(window)
+    window.views.train.run_requested.emit(None, 0.01, 0.0)
+    window.later.held = True
+    window.views.train.cancel_requested.emit()
+    window.later.tasks.pop()()  # the count once changes rest: the process still ends
+    window.works.finish(PROSPECT)
+    assert not state_of(window).resumable
+    window.later.go_on()
+    window.later.go_on()
+    window.works.finish(Prospect(PROSPECT.cases, resumable=True))
+    assert state_of(window).resumable
+
+
 def test_a_run_that_was_broken_off_goes_on(window: Any, monkeypatch: Any) -> None:
     open_panel(window, Prospect(refused="no", resumable=True, kind="finetune"))
     window.views.train.resume_requested.emit()
