@@ -20,8 +20,11 @@ _STAGES = {
     "parent, held out": "the model as it is, on held-out cases",
     "child, held out": "the model as it becomes, on held-out cases",
     "prepare": "preparing images",
+    "cache": "making ready the model that teaches",
+    "look": "looking at slices for its cache",
     "train": "learning",
     "validate": "learning; asked on held-out cases",
+    "blend": "trying weights on the way back",
 }
 
 

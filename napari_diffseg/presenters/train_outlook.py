@@ -50,7 +50,7 @@ def iter_prospect(job: FinetuneJob) -> Work[Prospect]:
             return Prospect(refused=str(error), resumable=broken, kind=kind)
     sides = ((found.learn, False), (found.hold_out, True))
     cases = tuple(
-        TrainCase(one.id, one.name, one.voxels, one.whole, held)
+        TrainCase(one.id, one.name, one.voxels, one.whole, held, slices=one.slices)
         for lessons, held in sides
         for one in lessons
     )
@@ -75,13 +75,17 @@ def wished(
 
 
 def in_words(cases: tuple[TrainCase, ...]) -> str:
-    """Say how much would be learnt from: "2 cases, 12,345 voxels; 1 held out"."""
+    """Say how much would be learnt from: "2 cases, 12,345 voxels; 1 held out".
+
+    Slices are counted of cases that teach by their labels alone.
+    """
     used = [one for one in cases if one.used]
     learn = [one for one in used if not one.held_out]
     held = len(used) - len(learn)
     voxels = sum(one.voxels for one in learn)
+    said = sum(one.slices for one in learn if not one.voxels)
+    taught = f"{voxels:,} reviewed voxels"
+    if said:
+        taught += f" and labels of {said:,} slice{'s' * (said != 1)}"
     plural = "s" * (len(learn) != 1)
-    return (
-        f"learns from {len(learn)} case{plural}, {voxels:,} reviewed voxels; judged by "
-        f"{held} held out"
-    )
+    return f"learns from {len(learn)} case{plural}, {taught}; judged by {held} held out"

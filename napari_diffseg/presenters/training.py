@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 LOOK_MS = 500
 """Changes rest so long before what would be learnt from is counted anew."""
+ENDING_MS = (3_000, 10_000, 30_000)
+"""A process that was cancelled takes up to so long to end; then its run can go on."""
 TOLERANCE = 0.01
 NO_PROJECT = "open a project: a model learns from its corrected and accepted cases"
 NO_MODEL = "choose a model first"
@@ -216,6 +218,8 @@ class TrainPresenter:
             self._notices.show(f"{self._what} broke off: {event.message}", "error")
         else:
             self._notices.show(f"{self._what} was cancelled; models stay as they were")
+            for wait in ENDING_MS:
+                self._later(wait, self.look)
         self._over(run)
 
     def _finish(self, run: int, done: Finetuned) -> None:

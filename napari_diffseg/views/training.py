@@ -15,18 +15,20 @@ Side = Literal["off", "before", "after"]
 
 @dataclass(frozen=True, slots=True)
 class TrainCase:
-    """A case that was corrected or accepted.
+    """A case that was corrected or accepted, or of which something was said.
 
     Parameters
     ----------
     voxels : int
-        That were reviewed.
+        That were reviewed; 0 where the labels of its slices are all that teaches.
     whole : bool
         Whether its review is done.
     held_out : bool
         Whether it judges; else it is learnt from.
     used : bool
         Whether the user lets it take part.
+    slices : int
+        Of which something is known, where the model learns from that, too.
     """
 
     id: str
@@ -35,6 +37,7 @@ class TrainCase:
     whole: bool
     held_out: bool
     used: bool = True
+    slices: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,10 +90,11 @@ class CaseTicks(PlainTable):
     def __init__(self, handle: str) -> None:
         super().__init__(
             handle,
-            "Cases that were corrected or accepted. Take a tick away to leave one out",
+            "Cases that were corrected or accepted, and labelled ones where labels "
+            "teach. Take a tick away to leave one out",
             (
                 ("Case", "Ticked cases take part", 0),
-                ("Voxels", "That were reviewed: no other is learnt from", 76),
+                ("Voxels", "That were reviewed; or slices that are labelled", 76),
                 ("Used to", "Held-out cases judge, and are not learnt from", 78),
             ),
         )
@@ -105,7 +106,7 @@ class CaseTicks(PlainTable):
         """Show these cases; `usable`: ticks can be changed."""
         # Rows that are the same stay: one of them may just have been ticked.
         rows = [
-            (one.name, f"{one.voxels:,}", "judge" if one.held_out else "learn")
+            (one.name, _reviewed(one), "judge" if one.held_out else "learn")
             for one in cases
         ]
         if rows != self._rows:
@@ -123,12 +124,25 @@ class CaseTicks(PlainTable):
                 item.setCheckState(state.Checked if one.used else state.Unchecked)
                 item.setData(_ID, one.id)
                 if not one.whole:
-                    item.setToolTip(f"{one.name}: only what was reviewed counts")
+                    item.setToolTip(f"{one.name}: {_what_counts(one)}")
 
     def _tell(self, item: QTableWidgetItem) -> None:
         if item.column() == 0:
             used = item.checkState() == Qt.CheckState.Checked
             self.ticked.emit(str(item.data(_ID)), used)
+
+
+def _reviewed(one: TrainCase) -> str:
+    """Reviewed voxels, or the slices whose labels are all that teaches."""
+    if one.voxels or not one.slices:
+        return f"{one.voxels:,}"
+    return f"{one.slices:,} slice{'s' * (one.slices != 1)}"
+
+
+def _what_counts(one: TrainCase) -> str:
+    if one.voxels or not one.slices:
+        return "only what was reviewed counts"
+    return "what was said of its slices counts"
 
 
 class ClassTable(PlainTable):

@@ -57,6 +57,17 @@ VERSIONS = (
 )
 
 
+def test_a_case_that_teaches_by_labels_is_counted_in_slices(qtbot: Any) -> None:
+    panel = TrainPanel()
+    qtbot.addWidget(panel)
+    said = TrainCase("idc", "c", 0, False, False, slices=1)
+    panel.show_state(TrainState(cases=(*CASES, said)))
+    table = panel._cases
+    shown = [table.item(at, 1).text() for at in range(3)]
+    assert shown == ["12,345", "480", "1 slice"]
+    assert "was said of its slices" in table.item(2, 0).toolTip()
+
+
 def press(qtbot: Any, widget: Any, handle: str) -> None:
     button = widget.findChild(QAbstractButton, handle)
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)

@@ -125,6 +125,23 @@ def test_nothing_is_counted_before_anybody_looks(window: Any) -> None:
     )
 
 
+def test_cases_that_teach_by_their_labels_are_counted_in_slices(
+    window: Any, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    said = TrainCase("idd", "d", 0, False, False, slices=12)
+    open_panel(window, Prospect((LEARN, said, JUDGE)))
+    assert state_of(window).line == (
+        "learns from 2 cases, 480 reviewed voxels and labels of 12 slices; judged by "
+        "1 held out"
+    )
+    window.views.train.case_ticked.emit("ida", False)
+    window.views.train.run_requested.emit(None, 0.01, 0.0)
+    job = job_begun(window, monkeypatch)
+    assert (job.kind, job.cases, job.hold_out) == ("finetune", ("idd",), ("idb",))
+    looking = Progress("look", 3, 9, "labelled")
+    assert line_of(looking)[0] == "looking at slices for its cache (4 of 9)"
+
+
 def test_without_a_project_the_panel_says_so(make_window: Any) -> None:
     made = make_window()
     made.views.train.looked.emit(True)
@@ -217,6 +234,20 @@ def test_cancelling_frees_the_panel_at_once(window: Any) -> None:
     assert "cancelled" in window.said[-1]
     piece.tell(Advanced(Progress("train", 1, 2)))  # comes too late
     assert window.views.train.last("show_progress") == ("", None)
+    window.works.finish(Prospect(PROSPECT.cases, resumable=True))
+    assert state_of(window).resumable
+
+
+def test_a_run_whose_process_ends_late_can_go_on_then(window: Any) -> None:
+    open_panel(window)
+    window.views.train.run_requested.emit(None, 0.01, 0.0)
+    window.later.held = True
+    window.views.train.cancel_requested.emit()
+    window.later.tasks.pop()()  # the count once changes rest: the process still ends
+    window.works.finish(PROSPECT)
+    assert not state_of(window).resumable
+    window.later.go_on()
+    window.later.go_on()
     window.works.finish(Prospect(PROSPECT.cases, resumable=True))
     assert state_of(window).resumable
 

@@ -310,7 +310,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(name, tmp_path):
     ("name", "more", "message"),
     [
         ("small-clip", ["patch=[16, 16]"], "takes images of 32 x 32"),
-        ("small-clip", ["network.vocabulary=10"], "set network.vocabulary=7"),
+        ("small-clip", ["network.vocabulary=10"], "set network.vocabulary=66"),
         ("small-text-diffusion", ["network.vocabulary=10"], "set network.vocabulary="),
         ("small-text-diffusion", ["patch=[40, 40]"], "multiples of 32"),
         ("small-text-diffusion", ["sampling.schedule=cosine", "sampling.betas=null"],

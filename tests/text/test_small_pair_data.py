@@ -14,12 +14,25 @@ from diffseg.errors import UserError
 from diffseg.progress import run
 from diffseg_training.dataset import load_dataset, read_image, read_reference
 from diffseg_training.preparers.small_pair import SETS, SIZE
+from diffseg_training.preparers.small_pair import find as find_pictures
 from diffseg_training.preparers.writing import check_folder, prepare_folder
 from diffseg_training.recipe import load_recipe
 from diffseg_training.run import train_model
-from diffseg_training.text.picture_sets import class_names
+from diffseg_training.text.picture_sets import class_names, read_sets
 
 SPLITS = ("train", "train", "val", "test")
+# None of the sets that ship is of volumes; a words file may name such.
+OF_VOLUMES = """
+- name: hippocampus
+  title: Volumes in words
+  licence: CC0
+  pictures: [MR image of a temporal lobe]
+  around: temporal lobe
+  normal: [temporal lobe]
+  structures:
+    - {name: anterior hippocampus, words: [front], sizes: {large: 1}}
+    - {name: posterior hippocampus, words: [back], sizes: {large: 1}}
+"""
 
 
 def pictures(root, one, mode):
@@ -40,7 +53,7 @@ def pictures(root, one, mode):
     (root / "manifest.csv").write_text("\n".join(lines))
 
 
-def volumes(root, one):
+def volumes(root):
     """A set of volumes in RAS: anterior and posterior halves."""
     root.mkdir(parents=True)
     lines = ["case,group,split,image,mask,labels"]
@@ -63,10 +76,7 @@ def volumes(root, one):
 def sets(tmp_path_factory):
     root = tmp_path_factory.mktemp("sets")
     for one in SETS:
-        if one.name == "hippocampus":
-            volumes(root / one.name, one)
-        else:
-            pictures(root / one.name, one, "L" if one.name == "lgg" else "RGB")
+        pictures(root / one.name, one, "L" if one.name == "lgg" else "RGB")
     return root
 
 
@@ -81,12 +91,11 @@ def test_what_is_there_and_what_is_missing_is_told(sets, tmp_path):
     found, lines = check_folder("small-pair", sets)
     assert not found.missing
     assert all(line.good for line in lines)
-    # Of four sets three pictures each, of the volumes four slices of three each.
-    assert len(found.items) == 4 * 3 + 3 * 4
+    assert len(found.items) == 4 * 3
     assert not any(item.split == "test" for item in found.items)
     (tmp_path / "lgg").mkdir()
     found, _ = check_folder("small-pair", tmp_path)
-    assert len(found.missing) == 5
+    assert len(found.missing) == 4
     with pytest.raises(UserError, match=r"no manifest\.csv in a folder called 'lgg'"):
         run(prepare_folder("small-pair", tmp_path, tmp_path / "out"))
 
@@ -107,9 +116,6 @@ def test_masks_tell_the_set_and_pictures_are_alike(pair):
     assert shown["lgg_0"] == ["brain"]
     assert shown["lgg_1"] == ["brain", "tumour"]
     assert shown["nuclei_2"] == ["tissue", "nucleus"]
-    # Coronal slices from back to front: first the posterior part, then the anterior.
-    assert shown["hippocampus_0_0"] == ["temporal lobe", "posterior hippocampus"]
-    assert shown["hippocampus_0_3"] == ["temporal lobe", "anterior hippocampus"]
 
 
 def test_colours_stay(pair):
@@ -123,10 +129,40 @@ def test_colours_stay(pair):
     assert (grey == grey[..., :1]).all()
 
 
-def test_a_slice_is_upright_and_fills_the_range(pair):
-    mask = np.asarray(Image.open(pair / "masks" / "hippocampus_0_0.png"))
+@pytest.fixture(scope="module")
+def slices(tmp_path_factory):
+    """Images and masks of slices of volumes, by name, after a set of pictures."""
+    root = tmp_path_factory.mktemp("volumes")
+    volumes(root / "hippocampus")
+    words = root / "words.yaml"
+    words.write_text(OF_VOLUMES)
+    pictures(root / "lgg", SETS[0], "L")
+    found = find_pictures(root, (SETS[0], *read_sets(str(words))))
+    assert not found.missing
+    made = {}
+    for item in found.items:
+        for file in (item.images[0], item.mask):
+            (root / file.name).parent.mkdir(exist_ok=True)
+            file.write(root / file.name)
+        files = (item.images[0].name, item.mask.name)
+        made[item.case] = [np.asarray(Image.open(root / name)) for name in files]
+    return made
+
+
+def test_of_volumes_a_few_coronal_slices_are_taken(slices):
+    # Of the pictures three, of three volumes four slices each; none of test.
+    assert len(slices) == 3 + 3 * 4
+    brain, tumour, lobe, anterior, posterior = range(1, 6)
+    shown = {name: np.unique(mask).tolist() for name, (_, mask) in slices.items()}
+    assert shown["lgg_1"] == [brain, tumour]
+    # From back to front: first the posterior part, then the anterior.
+    assert shown["hippocampus_0_0"] == [lobe, posterior]
+    assert shown["hippocampus_0_3"] == [lobe, anterior]
+
+
+def test_a_slice_is_upright_and_fills_the_range(slices):
+    image, mask = slices["hippocampus_0_0"]
     inside = mask == mask.max()
-    image = np.asarray(Image.open(pair / "images" / "hippocampus_0_0.png"))
     assert image.shape == (SIZE, SIZE, 3)
     assert image.min() < 5
     assert image.max() > 250

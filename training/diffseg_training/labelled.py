@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from diffseg_training.augment import example
 from diffseg_training.cache import Cache
 from diffseg_training.dataset import Case, Dataset, read_image, read_reference
 from diffseg_training.recipe_labels import Labelling
+from diffseg_training.training_set import classes_in
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +42,9 @@ class LabelledExample:
         Of the prepared slices, in their order.
     context : int
         Neighbours of a slice that are shown as channels, on each side.
+    classes : (Z, Y, X) uint8 Tensor, optional
+        What a person drew, where it may be learnt from; voxels that nobody reviewed
+        are marked as `diffseg_training.known` says.
     """
 
     case: str
@@ -49,6 +53,7 @@ class LabelledExample:
     labels: SliceLabels
     context: int = 0
     dims: int = 2
+    classes: Tensor | None = None
 
     @property
     def bytes_held(self) -> int:
@@ -108,10 +113,12 @@ def prepare_labelled(
     *,
     cache: Path | None = None,
     memory: float = float("inf"),
+    drawn: bool = False,
 ) -> Work[list[LabelledExample]]:
     """Read and prepare images, and what is known of their slices.
 
-    A mask is read where `labelling` asks for labels from masks, and nowhere else.
+    A mask is read where `labelling` asks for labels from masks, or `drawn` is true,
+    and nowhere else.
 
     Parameters
     ----------
@@ -119,6 +126,8 @@ def prepare_labelled(
         Folder that holds images beyond `memory`.
     memory : float
         Bytes of prepared images to keep in memory.
+    drawn : bool
+        Whether what persons drew comes with the images.
 
     Raises
     ------
@@ -147,10 +156,13 @@ def prepare_labelled(
         if stored is not None and held > memory:
             image = _kept(stored, case, preparation, image)
         turned = _turned(labels, frame, case)
-        one = torch.from_numpy(image)
-        examples.append(
-            LabelledExample(case.case, case.group, one, turned, preparation.context)
+        made = LabelledExample(
+            case.case, case.group, torch.from_numpy(image), turned, preparation.context
         )
+        if drawn:
+            classes = torch.from_numpy(classes_in(case, dataset, volume, frame))
+            made = replace(made, classes=classes)
+        examples.append(made)
         _check_channels(examples)
         yield Progress("prepare", done, len(cases))
     return examples

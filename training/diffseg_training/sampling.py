@@ -30,7 +30,7 @@ class Sample:
     """A changed example: `image` (C, *patch) float32, `classes` (*patch) int64.
 
     With image-level labels (K,) int64, states of `diffseg.domain.slice_labels`, there
-    are no classes: an empty tensor.
+    are no classes, an empty tensor, unless persons drew some.
     """
 
     case: str

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from diffseg.diffusion import generator
 from diffseg.domain.slice_labels import ABSENT, PRESENT, UNKNOWN
 from diffseg_training.augment import example
+from diffseg_training.known import UNREVIEWED
 from diffseg_training.labelled import LabelledExample, label_set
 from diffseg_training.recipe import Recipe
 from diffseg_training.sampling import EXAMPLE_KEY, STEP_KEY, Sample
@@ -20,9 +21,9 @@ from diffseg_training.sampling import EXAMPLE_KEY, STEP_KEY, Sample
 class SliceDraws:
     """The slices of a run by their position in it.
 
-    A slice of which nothing is known is never shown. Of the share
-    ``recipe.patches.balanced`` of the examples a structure is drawn, then whether it
-    is present, evenly, then a slice of which that is said, if there is one.
+    A slice of which nothing is known, and nothing was reviewed, is never shown. Of the
+    share ``recipe.patches.balanced`` of the examples a structure is drawn, then whether
+    it is present, evenly, then a slice of which that is said, if there is one.
 
     Parameters
     ----------
@@ -44,6 +45,7 @@ class SliceDraws:
         states = self.labels.states
         places = [(i, z) for i, one in enumerate(examples) for z in range(one.planes)]
         known = (states != UNKNOWN).any(axis=1)
+        known |= np.array([_reviewed(examples[i], z) for i, z in places])
         self._places = np.array(places)[known]
         states = states[known]
         self._having: list[list[NDArray[np.intp]]] = [
@@ -65,9 +67,18 @@ class SliceDraws:
         index, plane = self._places[self._drawn(epoch, place, source)]
         one = self.examples[index]
         image, states = one.plane(int(plane))
-        nothing = torch.zeros(image.shape[1:], dtype=torch.uint8)
-        changed, _ = example(image, nothing, recipe.patch, recipe.augmentation, source)
-        return Sample(one.case, changed, torch.zeros(0, dtype=torch.int64), states)
+        drawn = None if one.classes is None else one.classes[int(plane)]
+        shown = torch.zeros(image.shape[1:], dtype=torch.uint8)
+        changed, classes = example(
+            image,
+            shown if drawn is None else drawn,
+            recipe.patch,
+            recipe.augmentation,
+            source,
+        )
+        if drawn is None:
+            classes = torch.zeros(0, dtype=torch.int64)
+        return Sample(one.case, changed, classes, states)
 
     def noise(self, position: int) -> torch.Generator:
         """Source of the noise and timesteps that the example meets."""
@@ -88,3 +99,8 @@ class SliceDraws:
         if not len(having):  # where no slice is without it, all have it
             having = self._having[structure][1 - state]
         return int(having[int(torch.randint(len(having), (), generator=source))])
+
+
+def _reviewed(one: LabelledExample, plane: int) -> bool:
+    """Whether a person reviewed any pixel of a slice."""
+    return one.classes is not None and bool((one.classes[plane] < UNREVIEWED).any())

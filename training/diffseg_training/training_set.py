@@ -15,7 +15,7 @@ from diffseg.domain import Preparation, Region
 from diffseg.errors import UserError
 from diffseg.progress import Progress, Work
 from diffseg.segmenters.preparation import Frame, frame_of, prepare, resample
-from diffseg.volume import read_mask
+from diffseg.volume import Volume, read_mask
 from diffseg_training.cache import Cache, key_of
 from diffseg_training.dataset import Case, Dataset, read_image
 from diffseg_training.known import UNREVIEWED, is_partial, marked
@@ -217,15 +217,26 @@ def prepare_case(
     """Image (C, Z, Y, X) and class indices (Z, Y, X) of a case with a mask."""
     assert case.mask is not None
     volume = read_image(case)
-    mask = read_mask(case.mask, like=volume, classes=dataset.labels.values)
     whole = Region(*((0, n) for n in volume.shape))
     frame = frame_of(volume.grid, whole, preparation)
     prepared = prepare(volume.data, frame, preparation.intensity, name=case.case)
+    return prepared.image, classes_in(case, dataset, volume, frame)
+
+
+def classes_in(
+    case: Case, dataset: Dataset, volume: Volume, frame: Frame
+) -> NDArray[np.uint8]:
+    """Class indices (Z, Y, X) of a case with a mask, on a frame of its image.
+
+    Voxels that nobody reviewed are marked; see `diffseg_training.known`.
+    """
+    assert case.mask is not None
+    mask = read_mask(case.mask, like=volume, classes=dataset.labels.values)
     classes = prepare_classes(_as_classes(mask, dataset), frame)
-    if case.reviewed is not None:
-        reviewed = read_mask(case.reviewed, like=volume).astype(np.bool_)
-        classes = marked(classes, _prepare_reviewed(reviewed, frame))
-    return prepared.image, classes
+    if case.reviewed is None:
+        return classes
+    reviewed = read_mask(case.reviewed, like=volume).astype(np.bool_)
+    return marked(classes, _prepare_reviewed(reviewed, frame))
 
 
 def _prepare_reviewed(reviewed: NDArray[np.bool_], frame: Frame) -> NDArray[np.bool_]:

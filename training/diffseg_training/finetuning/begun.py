@@ -12,9 +12,14 @@ from diffseg.errors import UserError
 from diffseg.models import ModelFolder, find_model, list_models, parent_of, verify_model
 from diffseg.progress import Work
 from diffseg.project import store
-from diffseg_training.finetuning.gathering import candidates
 from diffseg_training.finetuning.holding_out import choose
 from diffseg_training.finetuning.job import FinetuneJob, RunJob
+from diffseg_training.finetuning.labelling import (
+    check_labels,
+    known_to,
+    nothing_of,
+    teach_of,
+)
 from diffseg_training.finetuning.materials import (
     Materials,
     read_materials,
@@ -79,7 +84,6 @@ def begin(job: FinetuneJob) -> Work[Begun[FinetuneJob]]:
 def _begun(project: store.Project, job: FinetuneJob) -> Work[Begun[FinetuneJob]]:
     parent = parent_named(job.model)
     note_the_dead(project)
-    known = candidates(project, job.patient)
     earlier = earlier_runs(project)
     card = parent.card
     run_id = store.new_run_id()
@@ -90,14 +94,21 @@ def _begun(project: store.Project, job: FinetuneJob) -> Work[Begun[FinetuneJob]]
         learners, judges = choose(
             project,
             job,
-            known,
+            known_to(project, job.patient, recipe),
             share=recipe.finetuning.held_out,
             learnt=learnt_by(parent, earlier),
             before=held_out_before(earlier),
         )
         materials = yield from write_materials(
-            project, learners, judges, card.labels, folder
+            project,
+            learners,
+            judges,
+            card.labels,
+            folder,
+            teach=teach_of(recipe),
+            nothing=nothing_of(recipe),
         )
+        check_labels(recipe, materials)
         note_begun(project, job, card, run_id, materials)
     except BaseException:
         swept(folder)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffseg.domain import LabelTable
+from diffseg.domain.slice_labels import States
 from diffseg.errors import UserError
 from diffseg.project import store
 
@@ -50,11 +51,15 @@ class Taught:
         Voxels that are learnt from; None where all are.
     weak : int
         Of them, voxels of a weak mask: nobody reviewed them.
+    states : (Z, K) uint8 ndarray, optional
+        What is known of each slice, where that is learnt from, too; codes of
+        `diffseg.domain.slice_labels`.
     """
 
     mask: NDArray[np.uint8]
     counts: NDArray[np.bool_] | None
     weak: int = 0
+    states: States | None = None
 
     @property
     def voxels(self) -> int:
@@ -62,6 +67,11 @@ class Taught:
         if self.counts is None:
             return int(self.mask.size)
         return int(np.count_nonzero(self.counts))
+
+    @property
+    def slices(self) -> int:
+        """Slices of which something is known, where that is learnt from."""
+        return 0 if self.states is None else int((self.states > 0).any(axis=1).sum())
 
 
 def candidates(project: store.Project, patient: str) -> tuple[Candidate, ...]:

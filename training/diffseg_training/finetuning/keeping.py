@@ -38,6 +38,14 @@ def save_child(
     told : mapping
         What the card says of the run: project, run, cases, voxels.
     """
+    child = child_card(parent, result, told)
+    return save_model(folder / MODEL, child, dict(result.network.state_dict()))
+
+
+def child_card(
+    parent: ModelFolder, result: TrainingResult, told: Mapping[str, Any]
+) -> ModelCard:
+    """The parent's card as the child's, without a checksum; see `save_child`."""
     card = parent.card
     trained = {
         "val_during_training": {k: round(v, 4) for k, v in result.best.items()},
@@ -45,20 +53,22 @@ def save_child(
         "minutes": round(result.minutes, 1),
         "trained": date.today().isoformat(),
     }
-    count = told["cases"]
-    data = f"{card.data} Then corrections of {count} case{'s' * (count != 1)}."
-    child = card.model_copy(
+    labelled = told.get("labelled", 0)
+    count = told["cases"] - labelled
+    data = f"{card.data} Then corrections of {count} case{'s' * (count != 1)}"
+    if labelled:
+        data += f" and image-level labels of {labelled} more"
+    return card.model_copy(
         update={
             "version": next_version(card),
             "calibration": None,
             "parent": reference_of(card),
             "finetuning": dict(told),
             "metrics": trained,
-            "data": data,
+            "data": f"{data}.",
             "sha256": "",
         }
     )
-    return save_model(folder / MODEL, child, dict(result.network.state_dict()))
 
 
 def with_verdict(

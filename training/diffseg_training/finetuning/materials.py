@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from diffseg.domain import ImageLabels, LabelTable
+from diffseg.domain.slice_labels import SliceLabels
 from diffseg.errors import UserError
 from diffseg.progress import Progress, Work
 from diffseg.project import store
@@ -49,6 +50,8 @@ class Materials:
         Of each case that is learnt from and has them, voxels of its weak mask, by id.
     reviewed : int
         Cases that are learnt from and have voxels that a person reviewed.
+    labelled : int
+        Cases that are learnt from by the labels of their slices alone.
     told : mapping
         What else was noted when they were gathered.
     """
@@ -58,6 +61,7 @@ class Materials:
     voxels: int
     weak: Mapping[str, int] = field(default_factory=dict)
     reviewed: int = 0
+    labelled: int = 0
     told: Mapping[str, Any] = field(default_factory=dict)
 
     def sides(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -82,7 +86,8 @@ def write_materials(
 ) -> Work[Materials]:
     """Copy masks, and what of them counts, into a run's folder.
 
-    Cases without a voxel that counts are left out.
+    Cases without a voxel that counts, or a slice of which something is known, are
+    left out.
 
     Parameters
     ----------
@@ -93,7 +98,7 @@ def write_materials(
     told : mapping, optional
         What else is noted beside the list of cases; JSON.
     nothing : str
-        What is told where no voxel counts.
+        What is told where nothing is left to learn from.
 
     Raises
     ------
@@ -106,7 +111,7 @@ def write_materials(
     for done, (split, one) in enumerate(chosen):
         yield Progress("gather", done, len(chosen))
         row = _written(project, one, teach(project, one, labels), folder / DATA)
-        if row["voxels"]:
+        if row["voxels"] or any(map(any, row["slices"])):
             rows.append({**row, "split": split})
     if not any(row["split"] == "train" for row in rows):
         raise UserError(nothing)
@@ -126,12 +131,20 @@ def read_materials(folder: Path, labels: LabelTable) -> Materials:
         ) from None
     cases = tuple(_case(row, folder / DATA) for row in rows)
     learnt = [row for row in rows if row["split"] == "train"]
+    said = {
+        row["name"]: SliceLabels(
+            labels.names, np.array(row["slices"], np.uint8), "project"
+        )
+        for row in rows
+        if row.get("slices")
+    }
     return Materials(
-        Dataset(folder, cases, labels),
+        Dataset(folder, cases, labels, (), said),
         {row["name"]: row["id"] for row in rows},
         sum(row["voxels"] for row in learnt),
         {row["id"]: row["weak"] for row in learnt if row.get("weak")},
         sum(row["voxels"] > row.get("weak", 0) for row in learnt),
+        sum(not row["voxels"] for row in learnt),
         content.get("told", {}),
     )
 
@@ -157,6 +170,7 @@ def _written(
         "partial": reviewed is not None,
         "voxels": found.voxels,
         "weak": found.weak,
+        "slices": [] if found.states is None else found.states.tolist(),
         "correction": one.correction.id if one.correction else None,
         "sha256": one.correction.sha256 if one.correction else None,
     }

@@ -12,6 +12,11 @@ from diffseg.models import ModelFolder
 from diffseg.resources import merged, read_recipe, resource
 from diffseg.volume import atomic_write_bytes
 from diffseg_training.finetuning.job import RECIPE, FinetuneJob
+from diffseg_training.finetuning.word_recipe import (
+    answers_to_words,
+    base_content,
+    word_content,
+)
 from diffseg_training.recipe import Recipe, load_recipe, recipe_content, recipe_path
 from diffseg_training.recipe_reading import recipe_names
 
@@ -27,10 +32,14 @@ def write_recipe(parent: ModelFolder, job: FinetuneJob, folder: Path) -> Recipe:
     UserError
         The parent's recipe is not known, or an override does not fit.
     """
-    content = merged(_parents(parent, job), read_recipe(_overlay()))
-    facts = parent.card.model_dump(mode="json")
-    content |= {name: facts[name] for name in _FACTS}
-    content |= {"start": str(parent.path.resolve()), "seed": job.seed}
+    base = _parents(parent, job)
+    if answers_to_words(parent):
+        content = word_content(parent, base, job)
+    else:
+        content = merged(base, read_recipe(_overlay()))
+        facts = parent.card.model_dump(mode="json")
+        content |= {name: facts[name] for name in _FACTS}
+        content |= {"start": str(parent.path.resolve()), "seed": job.seed}
     atomic_write_bytes(folder / FILE, _yaml(content))
     return read_run_recipe(folder, job)
 
@@ -66,6 +75,8 @@ def _parents(parent: ModelFolder, job: FinetuneJob) -> dict[str, Any]:
     """What the recipe says that the parent was trained by."""
     name = job.recipe or parent.card.recipe
     if name is None or (job.recipe is None and name not in recipe_names()):
+        if answers_to_words(parent):
+            return base_content(parent)
         said = "no recipe" if name is None else f"recipe {name!r}, which does not ship"
         raise UserError(
             f"the card of {parent.name} names {said}: "

@@ -52,11 +52,8 @@ def _carried_out(begun: Begun[FinetuneJob], device: str) -> Work[Finetuned]:
         )
 
     before = yield from asked(begun.parent, "parent")
-    blend = yield from _trained(begun, device)
-    result = blend.result
+    result, child = yield from _made(begun, device)
     draw_curve(folder / "log.jsonl", folder / "curve.png", begun.recipe.title)
-    facts = {**_facts(begun), "blend": blend.share}
-    child = save_child(begun.parent, result, facts, folder)
     after = yield from asked(child, "child")
     assert begun.recipe.finetuning is not None
     options = begun.recipe.finetuning
@@ -65,6 +62,21 @@ def _carried_out(begun: Begun[FinetuneJob], device: str) -> Work[Finetuned]:
     if verdict.kept:
         child = keep(child)
     return _result(begun, child, verdict, result)
+
+
+def _made(
+    begun: Begun[FinetuneJob], device: str
+) -> Work[tuple[TrainingResult, ModelFolder]]:
+    """Train the child, and write it into the run's folder."""
+    facts = _facts(begun)
+    if begun.recipe.objective.assembled:
+        from diffseg_training.text.tuning import iter_tuned
+
+        return (yield from iter_tuned(begun, facts, device))
+    blend = yield from _trained(begun, device)
+    facts["blend"] = blend.share
+    child = save_child(begun.parent, blend.result, facts, begun.folder)
+    return blend.result, child
 
 
 def _trained(begun: Begun[FinetuneJob], device: str) -> Work[Blend]:
@@ -101,12 +113,14 @@ def _facts(begun: Begun[FinetuneJob]) -> dict[str, Any]:
     """What the child's card says of its run; neither names nor paths."""
     dataset, options = begun.materials.dataset, begun.recipe.finetuning
     assert options is not None
+    labelled = begun.materials.labelled
     return {
         "project": begun.project_id,
         "run": begun.id,
         "cases": len(dataset.split("train")),
         "held_out": len(dataset.split("val")),
         "voxels": begun.materials.voxels,
+        **({"labelled": labelled} if labelled else {}),
         "replay": begun.job.replay is not None,
         "anchor": options.anchor,
         "seed": begun.job.seed,

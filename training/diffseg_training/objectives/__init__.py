@@ -36,7 +36,7 @@ class Batch:
         its class may be shown to the network. None: all.
     labels : (B, K) int64 Tensor, optional
         Image-level labels: 0 unknown, 1 present, 2 absent. Where they are given,
-        there are no classes.
+        classes are empty, unless persons drew some.
     """
 
     image: Tensor

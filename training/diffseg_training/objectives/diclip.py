@@ -2,7 +2,8 @@
 
 Equations 14 and 15; the masks are those of the static maps, as in the paper, or of the
 adapter's own as it learns, as in the released code. Image-level labels say which
-classes an image shows; no mask of a person is read.
+classes an image shows. Where examples bring what a person drew, as those of a project
+do, it takes the mask's place; a data set's bring none.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from diffseg.segmenters.text.cache_files import CACHE, load_cache
 from diffseg.segmenters.text.feature_store import FeatureStore
 from diffseg.segmenters.text.loading import backbone_identities
 from diffseg.segmenters.text.retrieval import memory_of
+from diffseg_training.known import parted
 from diffseg_training.objectives import Batch, Loss
 from diffseg_training.objectives.labels import auroc, labels_of
 from diffseg_training.recipe import Recipe
 from diffseg_training.settings.diclip import Settings
+from diffseg_training.text.drawn import Overlap, drawn_of, laid_over
 from diffseg_training.text.losses import (
     LossWeights,
     adapter_loss,
@@ -45,6 +48,8 @@ from diffseg_training.weak.held_out import batches
 
 def make(recipe: Recipe, network: nn.Module) -> Loss:
     """Make the loss of a recipe; the adapter is given the model's cache.
+
+    Where the recipe names a start, the adapter keeps the weights that it has of it.
 
     Raises
     ------
@@ -79,7 +84,8 @@ def make(recipe: Recipe, network: nn.Module) -> Loss:
     weighted = config.adapter.values == "weighted"
     spoken = memory.values if weighted else torch.tensor(cache.one_hot)
     try:
-        network.adapter.begin_with(memory.keys, spoken)
+        if recipe.start is None:
+            network.adapter.begin_with(memory.keys, spoken)
     except ValueError as err:
         raise UserError(f"recipe {recipe.name}: network.adapter: {err}") from None
     return PseudoLearning(config, recipe.seed)
@@ -126,6 +132,7 @@ class PseudoLearning:
         assert isinstance(network, DiclipLearner)
         labels = labels_of(batch, network)
         logits, answer, classes, grid = self._answered(network, batch.image, labels)
+        classes = laid_over(classes, drawn_of(batch.classes, batch.known))
         config = self.config
         parts = {
             "segmentation": segmentation_loss(
@@ -166,13 +173,20 @@ class PseudoLearning:
 
         `loss` is the cross-entropy, `score` its negative; of each class of which val
         has slices with and without it, the chance that the head's highest probability
-        is higher where it is present.
+        is higher where it is present. Where val brings what persons drew, `score` is
+        the head's mean Dice on it, and Dice is told of each class.
         """
         assert isinstance(network, DiclipLearner)
         device = next(network.parameters()).device
         losses, counts, highest, known = [], [], [], []
+        overlap = Overlap(examples[0].labels.names)
         for shown in batches(examples, recipe, device):
             _, answer, classes, _ = self._answered(network, shown.image, shown.states)
+            if shown.classes is not None:
+                drawn = drawn_of(*parted(shown.classes))
+                assert drawn is not None
+                classes = laid_over(classes, drawn)
+                overlap.add(answer.logits, drawn)
             one = segmentation_loss(
                 answer.logits, classes, balanced=self.config.balanced
             )
@@ -191,4 +205,4 @@ class PseudoLearning:
                 area = auroc(told[there, index].numpy(), positive)
                 if area is not None:
                     found[f"{name}_auroc"] = area
-        return found
+        return {**found, **overlap.scores()}

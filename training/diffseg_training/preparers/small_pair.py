@@ -8,7 +8,7 @@ coronal slices.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -40,13 +40,13 @@ ABOUT = About(
 )
 
 
-def find(folder: Path) -> Found:
+def find(folder: Path, sets: Sequence[PictureSet] = SETS) -> Found:
     """Look for the sets, and tell the pictures that are made of them."""
     items: list[Item] = []
     missing: list[str] = []
     remarks: list[str] = []
     first = 1
-    for one in SETS:
+    for one in sets:
         place = folder / one.name
         if (place / "manifest.csv").is_file():
             made = list(_items(load_dataset(place), one, first))

@@ -151,18 +151,27 @@ def corrected_slices(
             cases = materials.dataset.cases
             for done, case in enumerate(cases, start=1):
                 image, classes = prepare_case(case, materials.dataset, card.preparation)
-                found += _of_case(card, materials.ids[case.case], image, classes)
+                found += reviewed_slices(card, materials.ids[case.case], image, classes)
                 yield Progress("prepare", done, len(cases))
-    return _some(found, len(card.labels), most), len(known) - len(learners)
+    return some_of_each(found, len(card.labels), most), len(known) - len(learners)
 
 
-def _of_case(
+def reviewed_slices(
     card: ModelCard,
     id: str,
     image: NDArray[np.float32],
     classes: NDArray[np.uint8],
 ) -> Iterator[CacheSlice]:
-    """Slices of a case of which some pixels were reviewed."""
+    """Slices of a case of which some pixels were reviewed.
+
+    Parameters
+    ----------
+    id : str
+        Of the case, in the cache.
+    image : (C, Z, Y, X) float32 ndarray
+    classes : (Z, Y, X) uint8 ndarray
+        Marked where nobody reviewed; see `diffseg_training.known`.
+    """
     shown = diclip_config(card.network, f"model {card.id}").shown
     for z, plane in enumerate(classes):
         known = plane < UNREVIEWED
@@ -175,7 +184,9 @@ def _of_case(
             )
 
 
-def _some(slices: list[CacheSlice], classes: int, most: int | None) -> list[CacheSlice]:
+def some_of_each(
+    slices: list[CacheSlice], classes: int, most: int | None
+) -> list[CacheSlice]:
     """Of each class so many slices at most, and as many that show none."""
     there = np.zeros((len(slices), classes + 1), bool)
     for row, one in zip(there, slices, strict=True):

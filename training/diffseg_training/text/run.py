@@ -15,15 +15,12 @@ from typing import Any
 
 import yaml
 
-from diffseg.domain.diclip import diclip_config
 from diffseg.errors import UserError
 from diffseg.models import ModelFolder, find_model
 from diffseg.models.folder import read_folder, sha256_of
 from diffseg.progress import Progress, Work
-from diffseg.segmenters.diclip import Diclip
 from diffseg.segmenters.text.assembling import assemble
 from diffseg.segmenters.text.assembly import Assembly
-from diffseg.segmenters.text.cached_model import write_cached
 from diffseg.volume import atomic_write_bytes
 from diffseg_training.curve import draw_curve
 from diffseg_training.dataset import Dataset, load_dataset
@@ -34,8 +31,7 @@ from diffseg_training.machines import make_accelerator
 from diffseg_training.recipe import Recipe
 from diffseg_training.settings.diclip import Settings
 from diffseg_training.text.cache_slices import chosen_slices
-from diffseg_training.text.caching import iter_cache
-from diffseg_training.text.learning_parts import learner_config
+from diffseg_training.text.taught_model import filled_recipe, iter_taught
 from diffseg_training.text.trained_model import write_trained
 from diffseg_training.trainer import iter_train
 from diffseg_training.weak.stages import Mark, key_of
@@ -79,9 +75,7 @@ def train_assembled(
     with alone_in(out):
         train, val = yield from labelled_splits(recipe, dataset, out / "cache")
         teacher = yield from _taught_by(recipe, config, dataset, train, out, device)
-        model = Diclip.from_model(teacher, device)
-        filled = _filled(recipe, config, model, train[0], out)
-        del model  # the loss loads its own
+        filled = filled_recipe(recipe, config, teacher, train[0], out, device)
         result = yield from iter_train(
             filled,
             train,
@@ -161,16 +155,12 @@ def _taught_by(
             f"{', '.join(source.card.labels.names)}, the data set of "
             f"{', '.join(names)}: give both the same, in one order"
         )
-    made = diclip_config(source.card.network, f"model {source.name}")
-    model = Diclip.from_model(source, device)
-    if made.cache:
-        assert model.network.cache is not None
-        cache = model.network.cache
-    else:
-        slices = chosen_slices(source.card, train, config.cache.images)
-        cache, _ = yield from iter_cache(model, config.cache, slices, seed=recipe.seed)
-    written = write_cached(source, cache, folder / "model", recipe.card.id)
-    mark.finish({"keys": dict(cache.counts())})
+    slices = chosen_slices(source.card, train, config.cache.images)
+    written = yield from iter_taught(
+        source, config.cache, slices, out=folder / "model", id=recipe.card.id,
+        seed=recipe.seed, device=device,
+    )  # fmt: skip
+    mark.finish({})
     return written
 
 
@@ -213,21 +203,3 @@ def _plain(
         copy=False,
     )
     return assemble(folder, recipe.card.id, parts)
-
-
-def _filled(
-    recipe: Recipe,
-    config: Settings,
-    model: Diclip,
-    first: LabelledExample,
-    out: Path,
-) -> Recipe:
-    """The recipe as the trainer takes it: sizes of networks, model and features."""
-    network = {"name": "diclip", **learner_config(model, config, first)}
-    where = {
-        "model": str((out / _STAGE / "model").resolve()),
-        "clip": None,
-        "features": out / "features",
-    }
-    objective = config.model_copy(update=where)
-    return recipe.model_copy(update={"network": network, "objective": objective})

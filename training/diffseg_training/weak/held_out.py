@@ -23,12 +23,14 @@ class Slices:
     """A batch of labelled slices.
 
     `image` is (B, C, Y, X) float32, `states` (B, K) int64; `first` is the first one's
-    place among all.
+    place among all. `classes` (B, Y, X) int64 is what persons drew, marked where nobody
+    reviewed; None where examples come without.
     """
 
     image: Tensor
     states: Tensor
     first: int
+    classes: Tensor | None = None
 
 
 def batches(
@@ -45,7 +47,14 @@ def batches(
     ]
     chosen = evenly(places, recipe.length.validation_cases or _MOST)
     for first in range(0, len(chosen), _BATCH):
-        shown = [one.plane(int(z)) for one, z in chosen[first : first + _BATCH]]
+        some = chosen[first : first + _BATCH]
+        shown = [one.plane(int(z)) for one, z in some]
         image = torch.stack([centred(image, recipe.patch) for image, _ in shown])
         states = torch.stack([states for _, states in shown])
-        yield Slices(image.to(device), states.to(device), first)
+        drawn = [
+            centred(one.classes[None, int(z)], recipe.patch)[0].long()
+            for one, z in some
+            if one.classes is not None
+        ]
+        classes = torch.stack(drawn).to(device) if drawn else None
+        yield Slices(image.to(device), states.to(device), first, classes)
