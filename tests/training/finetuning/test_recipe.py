@@ -70,6 +70,12 @@ def test_a_model_of_an_unknown_recipe_is_refused_with_a_way_out(parent, tmp_path
     assert write_recipe(strange, given, tmp_path).name == "hippocampus-mri"
 
 
+def test_what_learns_from_labels_alone_is_sent_to_self_training(parent, tmp_path):
+    with pytest.raises(UserError, match="diffseg project self-train") as caught:
+        write_recipe(parent, job(recipe="lgg-seam"), tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("corrected", "base", "share"), [(3, 40, 0.5), (40, 3, 0.5), (5, 5, 0.2)]
 )

@@ -63,9 +63,10 @@ def finetune(
 ) -> None:
     """Fine-tune a model on a project's corrections, and keep it if it is no worse.
 
-    Only voxels that were reviewed are learnt from. Parent and child propose for the
-    held-out cases; the child becomes a version of the model, and is meant by its id
-    from then on, unless a class, or the mean of all, loses more than it may.
+    Only voxels that were reviewed are learnt from; a model of words learns from what
+    was said of slices, too. Parent and child propose for the held-out cases; the child
+    becomes a version of the model, and is meant by its id from then on, unless a class,
+    or the mean of all, loses more than it may.
 
     Example: diffseg project finetune my-study --model hippocampus-mri --minutes 3
     """

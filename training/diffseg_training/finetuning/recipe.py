@@ -41,7 +41,14 @@ def write_recipe(parent: ModelFolder, job: FinetuneJob, folder: Path) -> Recipe:
         content |= {name: facts[name] for name in _FACTS}
         content |= {"start": str(parent.path.resolve()), "seed": job.seed}
     atomic_write_bytes(folder / FILE, _yaml(content))
-    return read_run_recipe(folder, job)
+    recipe = read_run_recipe(folder, job)
+    if recipe.objective.learns_labels and not recipe.objective.assembled:
+        raise UserError(
+            f"recipe {recipe.name} of {parent.name} learns from image-level labels "
+            "alone, and corrections teach it nothing: train a segmenter of its masks "
+            "and the corrections, diffseg project self-train"
+        )
+    return recipe
 
 
 def read_run_recipe(folder: Path, job: FinetuneJob) -> Recipe:
