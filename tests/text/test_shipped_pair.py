@@ -1,0 +1,88 @@
+"""The CLIP and the text-to-image model that ship: found by name, and put together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from diffseg import Request, Volume
+from diffseg.domain.prompts import prompt_kinds, prompts_for, shipped_prompts
+from diffseg.models.clip_weights import load_clip
+from diffseg.models.text_diffusion import load_text_diffusion
+from diffseg.resources import resource, shipped_part
+from diffseg.segmenters import load_segmenter
+from diffseg.segmenters.text.assembling import assemble
+from diffseg.segmenters.text.assembly import Assembly
+from diffseg.segmenters.text.prompts import check_words
+
+CLIP, DIFFUSION = "small-clip", "small-text-diffusion"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Models and features of each test alone."""
+    monkeypatch.setenv("DIFFSEG_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_no_file_is_larger_than_may_ship_and_each_tells_its_licence() -> None:
+    for name in (CLIP, DIFFUSION):
+        folder = resource("parts", name)
+        for path in folder.rglob("*"):
+            assert path.is_dir() or path.stat().st_size <= 16_000_000
+        told = (folder / "README.md").read_text(encoding="utf-8")
+        assert "CC BY-NC-SA 4.0, and research and education only" in told
+
+
+def test_it_tells_its_words_apart() -> None:
+    clip = load_clip(CLIP)
+    assert clip.patch == (8, 8)
+    texts = ["a brain mri with a tumour", "dermoscopic image of skin with a mole"]
+    with torch.inference_mode():
+        found = clip.embedded_texts(texts)
+    likeness = torch.nn.functional.cosine_similarity(found[0], found[1], dim=0)
+    assert float(likeness) < 0.9
+
+
+@pytest.mark.parametrize("kind", [k for k in prompt_kinds() if k.startswith("small-")])
+def test_it_reads_every_word_that_ships_for_it(kind: str) -> None:
+    book = shipped_prompts(kind)
+    tokenizer = load_clip(CLIP).tokenizer
+    check_words(tokenizer, prompts_for(list(book.classes)[:1], book))
+
+
+def test_it_draws_a_latent() -> None:
+    model = load_text_diffusion(DIFFUSION)
+    picture = model.vae.decode(torch.zeros(1, 4, 16, 16)).sample
+    assert picture.shape == (1, 3, 64, 64)
+
+
+def test_a_path_is_no_name(tmp_path: Path) -> None:
+    assert shipped_part(CLIP, "open_clip_config.json") is not None
+    assert shipped_part(CLIP, "model_index.json") is None
+    assert shipped_part(f"../parts/{CLIP}", "open_clip_config.json") is None
+    assert shipped_part("", "open_clip_config.json") is None
+
+
+def test_a_model_of_it_names_it_even_beside_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / CLIP).mkdir()
+    words = tmp_path / "words.yaml"
+    words.write_text(
+        "title: Lesions\ntemplates: ['{}']\nclasses: {lesion: [lesion, mole]}\n"
+        "background: [healthy skin]\n"
+    )
+    parts = Assembly(CLIP, ("lesion",), DIFFUSION, words=words, members=1)
+    made = assemble(tmp_path / "model", "words", parts)
+    assert made.card.network["clip"]["at"] == CLIP
+    assert made.card.network["diffusion"]["at"] == DIFFUSION
+    assert not made.card.folders
+    image = np.random.default_rng(0).integers(0, 255, (3, 1, 64, 64)).astype(np.uint8)
+    request = Request(Volume.from_array(image), text="lesion", members=1)
+    found = load_segmenter(made.path, "cpu").propose(request)
+    assert found.probability.shape == (1, 1, 64, 64)
