@@ -30,7 +30,7 @@ templates: ["a dermoscopy image of {}", "a photograph of skin showing {}"]
 classes:
   lesion: [lesion, mole]
   vessels: [blood vessels, thin vessels]
-background: [healthy skin, empty skin, hippocampus]
+background: [healthy skin, empty skin, retina]
 """
 ID = "words"
 

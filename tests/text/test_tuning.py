@@ -436,3 +436,32 @@ def test_a_case_s_drawing_is_changed_with_its_image() -> None:
     none = replace(other, classes=torch.full_like(touched, 128))
     draws = SliceDraws(recipe, [one, none])
     assert {draws.sample(at).case for at in range(20)} == {"a"}
+
+
+@pytest.mark.parametrize("planes", [1, 3])
+def test_a_slice_is_in_a_cache_by_what_was_drawn_or_by_its_labels(
+    words: ModelFolder, planes: int
+) -> None:
+    from diffseg.domain.slice_labels import SliceLabels
+    from diffseg_training.labelled import LabelledExample
+    from diffseg_training.text.tuning import slices_for_cache
+
+    states = np.array([[PRESENT, ABSENT]] * planes, np.uint8)
+    said = SliceLabels(("lesion", "hair"), states)
+    image = torch.rand(3, planes, 40, 40)
+    marked = torch.full((planes, 40, 40), 128, dtype=torch.uint8)
+    drawn = marked.clone()
+    drawn[0] = 0
+    drawn[0, 4:20, 4:20] = 1
+    examples = [
+        LabelledExample("a", "a", image, said, classes=drawn),
+        LabelledExample("b", "b", image, said, classes=marked),
+    ]
+    labelled, corrected = slices_for_cache(words.card, examples, None)
+    assert [one.origin.id for one in corrected] == ["a:0"]
+    assert corrected[0].known is None
+    if planes == 1:
+        assert [one.origin.id for one in labelled] == ["b"]
+    else:
+        wanted = ["a:1", "a:2", "b:0", "b:1", "b:2"]
+        assert [one.origin.id for one in labelled] == wanted

@@ -116,7 +116,7 @@ def _teacher(
     yield Progress("cache", 0, 1, "the model that teaches")
     shutil.rmtree(folder, ignore_errors=True)  # of a sitting that was interrupted
     plain = without_learnt(begun.parent, folder / "plain")
-    labelled, corrected = _slices(plain.card, train, config.cache.images)
+    labelled, corrected = slices_for_cache(plain.card, train, config.cache.images)
     return (
         yield from iter_taught(
             plain, config.cache, labelled, corrected,
@@ -125,10 +125,16 @@ def _teacher(
     )  # fmt: skip
 
 
-def _slices(
+def slices_for_cache(
     card: ModelCard, train: Sequence[LabelledExample], most: int | None
 ) -> tuple[list[CacheSlice], list[CacheSlice]]:
-    """Slices for a cache, by their labels and by what was drawn; none is in both."""
+    """Slices for a cache, by their labels and by what was drawn; none is in both.
+
+    Parameters
+    ----------
+    most : int, optional
+        Of each class, and of those that show none, from either side; None: all.
+    """
     reviewed: list[CacheSlice] = []
     for one in train:
         assert one.classes is not None
