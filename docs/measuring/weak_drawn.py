@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffseg.domain import Request
+from diffseg.domain import Presence, Request
 from diffseg.domain.slice_labels import ABSENT, PRESENT, SliceLabels
 from diffseg.metrics import dice
 from diffseg.segmenters import load_segmenter
@@ -26,18 +27,21 @@ def probabilities(
     """Yield slices with the structure: what a model says of them, and the reference."""
     segmenter = load_segmenter(str(model), device="cpu")
     name = segmenter.card.labels.names[0]
+    hears = "slice_labels" in segmenter.card.capabilities
     for stack in stacks(dataset.split(split), whole):
-        states = [[PRESENT if case.labels else ABSENT] for case in stack]
-        if not any(case.labels for case in stack):
+        shown = [case.labels[name] is Presence.PRESENT for case in stack]
+        if not any(shown):
             continue
         images = [read_image(case) for case in stack]
         data = np.concatenate([one.data for one in images], axis=-3)
         volume = Volume.from_array(data)
-        labels = SliceLabels((name,), np.array(states, np.uint8))
-        request = Request(volume, slice_labels=labels, members=members, steps=6)
+        request = Request(volume, members=members, steps=6 if hears else None)
+        if hears:
+            states = np.where(shown, PRESENT, ABSENT).astype(np.uint8)[:, None]
+            request = replace(request, slice_labels=SliceLabels((name,), states))
         made = segmenter.propose(request)
         for plane, case in enumerate(stack):
-            if case.labels and case.mask is not None:
+            if shown[plane] and case.mask is not None:
                 truth = np.asarray(read_mask(case.mask)[0] > 0)
                 likely = made.probability[0, plane].astype(np.float16)
                 yield case, likely, made.mask[plane] > 0, truth
