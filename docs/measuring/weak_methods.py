@@ -105,7 +105,8 @@ def fold(
 @app.command()
 def show(out: Out) -> None:
     """Print the mean Dice over slices with the structure, of all folds there are."""
-    print("| method | folds | slices | labels alone | masks of val | CLDF is better by |")
+    columns = (*("method", "folds", "slices"), "labels alone", "masks of val")
+    print(f"| {' | '.join(columns)} | CLDF is better by |")
     print("|---|---|---|---|---|---|")
     found = {name: _told(out, name) for name in METHODS}
     for name, folds in found.items():
