@@ -86,19 +86,9 @@ def walk(one: Photographer, folder: Path) -> None:
     one.wait(lambda: one.session.model_name == f"{ID}@1.0", "the first is back")
 
 
-def typed(one: Photographer, handle: str, text: str) -> None:
-    """Type into a field, in place of what is there."""
-    from qtpy.QtTest import QTest
-
-    field = one.find(handle)
-    field.setFocus()
-    field.selectAll()
-    QTest.keyClicks(field, text)
-
-
 def say(one: Photographer, text: str, what: str) -> None:
     """Type words into the field, and let the window understand them."""
-    typed(one, "diffseg.labels.prompt", text)
+    one.type_in("diffseg.labels.prompt", text)
     one.wait(lambda: one.session.current.prompt == text, what)
     one.live()
 
@@ -137,7 +127,7 @@ def export(one: Photographer, case: Any, folder: Path) -> None:
     """The mask as PNG, and that it is what is shown."""
     path = folder / "out" / "mask.png"
     path.parent.mkdir()
-    typed(one, "diffseg.export.path", str(path))
+    one.type_in("diffseg.export.path", str(path))
     one.click("diffseg.export.run")
     one.wait(one.find("diffseg.export.done").text, "it is written")
     assert np.array_equal(read_mask(path) > 0, case.annotation.values > 0)

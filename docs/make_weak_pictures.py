@@ -1,8 +1,9 @@
 """Make the pictures of masks from image-level labels: a stack, its range, a proposal.
 
-``QT_API=pyside6 .venv/bin/python docs/make_weak_pictures.py`` drives a real window, as
-`make_pictures.py` does, over a patient's slices below ``DIFFSEG_DATA``, and writes
-``docs/pictures/weak-*.png``. The patient is of no slice that the model learnt from.
+``QT_API=pyside6 .venv/bin/python docs/make_weak_pictures.py OUT`` drives a real window,
+as `make_pictures.py` does, over a patient's slices below ``DIFFSEG_DATA``, and writes
+``OUT/weak-*.png``. The model learnt from no slice of this patient. The pictures show
+TCGA-LGG, CC BY-NC-SA 4.0 (Buda et al. 2019), and are no part of the repository.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import photographer
 from photographer import Photographer, photographed, scratch_folder, widen_planes
 
 from diffseg.volume import read_mask
@@ -116,7 +118,7 @@ def export(one: Photographer, case: Any, folder: Path) -> None:
     """The mask as NIfTI, and that it lies on the slices' own grid."""
     path = folder / "out" / "mask.nii.gz"
     path.parent.mkdir()
-    one.find("diffseg.export.path").setText(str(path))
+    one.type_in("diffseg.export.path", str(path))
     one.click("diffseg.export.run")
     one.wait(one.find("diffseg.export.done").text, "it is written")
     found = np.asarray(nib.load(path).dataobj)
@@ -126,6 +128,9 @@ def export(one: Photographer, case: Any, folder: Path) -> None:
 
 def main() -> None:
     """Copy the patient's slices, and walk."""
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    photographer.PICTURES = Path(sys.argv[1])
     slices = DATA / "lgg" / PATIENT
     if not slices.is_dir():
         sys.exit(f"{slices} is not there: set DIFFSEG_DATA to the folder of the data")

@@ -58,6 +58,15 @@ class Photographer:
         self.wait(button.isEnabled, f"{handle} can be pressed")
         QTest.mouseClick(button, Qt.MouseButton.LeftButton)
 
+    def type_in(self, handle: str, text: str) -> None:
+        """Type into a field, in place of what is there."""
+        from qtpy.QtTest import QTest
+
+        field = self.find(handle)
+        field.setFocus()
+        field.selectAll()
+        QTest.keyClicks(field, text)
+
     def press(self, key: str) -> None:
         """Press one of our keys on the canvas."""
         from qtpy.QtTest import QTest
