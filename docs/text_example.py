@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from diffseg.domain.prompts import prompts_for
 from diffseg.models import ModelFolder, add_model
 from diffseg.networks.cache_adapter import normalised
+from diffseg.progress import finished
 from diffseg.segmenters.diclip import Diclip
 from diffseg.segmenters.text.assembling import assemble
 from diffseg.segmenters.text.assembly import Assembly
@@ -42,13 +43,8 @@ TIMESTEPS = (81,)
 
 def looked(model: Diclip, plane: NDArray[np.float32]) -> Seen:
     """What both backbones see of a picture (C, Y, X) in [0, 1]."""
-    work = model.looker().look(torch.from_numpy(plane), Noise(0, 0, TIMESTEPS))
-    while True:
-        try:
-            next(work)
-        except StopIteration as done:
-            seen: Seen = done.value
-            return seen
+    noise = Noise(0, 0, TIMESTEPS)
+    return finished(model.looker().look(torch.from_numpy(plane), noise))
 
 
 def cache_of(model: Diclip, images: Sequence[Path]) -> KeyValueCache:

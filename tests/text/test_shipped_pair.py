@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,9 @@ import torch
 
 from diffseg import Request, Volume
 from diffseg.domain.prompts import prompt_kinds, prompts_for, shipped_prompts
+from diffseg.errors import UserError
+from diffseg.metrics import dice
+from diffseg.models import list_models, verify_model
 from diffseg.models.clip_weights import load_clip
 from diffseg.models.text_diffusion import load_text_diffusion
 from diffseg.resources import resource, shipped_part
@@ -17,6 +22,7 @@ from diffseg.segmenters import load_segmenter
 from diffseg.segmenters.text.assembling import assemble
 from diffseg.segmenters.text.assembly import Assembly
 from diffseg.segmenters.text.prompts import check_words
+from diffseg.volume import read_mask
 
 CLIP, DIFFUSION = "small-clip", "small-text-diffusion"
 
@@ -86,3 +92,22 @@ def test_a_model_of_it_names_it_even_beside_a_folder_of_that_name(
     request = Request(Volume.from_array(image), text="lesion", members=1)
     found = load_segmenter(made.path, "cpu").propose(request)
     assert found.probability.shape == (1, 1, 64, 64)
+
+
+def test_the_model_that_ships_finds_what_a_word_means(data_dir: Path) -> None:
+    model = next(one for one in list_models() if one.card.id == "lesion-words")
+    verify_model(model)
+    assert model.card.metrics["val"]["dice"] > model.card.metrics["text alone"]["dice"]
+    folder = data_dir / "ph2"
+    if not folder.is_dir():
+        pytest.skip(f"no ph2 in {data_dir}")
+    with (folder / "manifest.csv").open(newline="", encoding="utf-8") as file:
+        val = [row for row in csv.DictReader(file) if row["split"] == "val"]
+    segmenter, found = load_segmenter(model.path, "cpu"), []
+    for row in val[:4]:
+        request = Request(Volume.read(folder / row["image"]), text="mole", members=1)
+        mask = segmenter.propose(request).mask[0] == 1
+        found.append(dice(mask, read_mask(folder / row["mask"])[0] > 0))
+    assert np.mean([one or 0.0 for one in found]) > 0.4
+    with pytest.raises(UserError, match="not in this CLIP's vocabulary: 'yacht'"):
+        segmenter.propose(replace(request, text="lesion=yacht"))
