@@ -1,10 +1,11 @@
 """Make the pictures of masks from words: a text, a proposal, an example left out.
 
 ``QT_API=pyside6 .venv/bin/python docs/make_text_pictures.py CLIP DIFFUSION OUT`` takes
-the names or folders of a small pair (docs/small-pair.md), puts a model together with examples of
-some images below ``DIFFSEG_DATA``, drives a real window as `make_weak_pictures.py`
-does, and writes ``OUT/text-*.png``. They show images of PH2, which are for research and
-education only: they are for your eyes, and no part of the repository.
+the names or folders of a small pair (docs/small-pair.md), puts a model together with
+examples of some images below ``DIFFSEG_DATA``, drives a real window as
+`make_weak_pictures.py` does, and writes ``OUT/text-*.png``. They show images of PH2,
+which are for research and education only: they are for your eyes, and no part of the
+repository.
 """
 
 from __future__ import annotations
