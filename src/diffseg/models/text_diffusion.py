@@ -11,23 +11,20 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from diffseg.diffusion import NoiseSchedule, Prediction, to_x0
-from diffseg.errors import UserError, nearest
-from diffseg.models.pulling import PublicWeights, public_weights
+from diffseg.errors import UserError
 from diffseg.models.text_diffusion_files import (
-    INDEX,
     DiffusionFolder,
+    folder_of,
     identity_of,
     schedule_from,
     whole_folder,
 )
-from diffseg.resources import shipped_part
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,39 +202,6 @@ def load_text_diffusion(
         scaling_factor=float(parts["vae"].config.scaling_factor),
         identity=identity_of(folder),
         **parts,
-    )
-
-
-def folder_of(spec: str) -> Path:
-    """Folder of a model that is here; else a `UserError` says how to get it."""
-    kind, _, path = spec.partition(":")
-    if kind == "file" and path:
-        return Path(path)
-    shipped = shipped_part(spec, INDEX)
-    if shipped is not None:
-        return shipped
-    known = [
-        entry
-        for entry in public_weights()
-        if any(file.name == INDEX for file in entry.files)
-    ]
-    names = [entry.name for entry in known]
-    if spec not in names:
-        hint = nearest(spec, names) or f"; give {', '.join(names)} or file:FOLDER"
-        raise UserError(f"text-to-image model {spec!r} is not known{hint}")
-    entry = known[names.index(spec)]
-    if not entry.here:
-        raise _not_here(entry)
-    return entry.folder
-
-
-def _not_here(entry: PublicWeights) -> UserError:
-    size = sum(file.bytes or 0 for file in entry.files) / 1e9
-    return UserError(
-        f"text-to-image model {entry.name} ({entry.title}) is not here: about "
-        f"{size:.1f} GB from {entry.source}, licence {entry.licence}; fetch it with "
-        f"diffseg models pull {entry.name}, or without a network by the same with "
-        "--from DIR, or give file:FOLDER as diffusers writes it"
     )
 
 

@@ -43,10 +43,10 @@ from diffseg.models.clip_files import CONFIG, parts_of
 from diffseg.models.clip_weights import find_clip, load_clip
 from diffseg.models.folder import sha256_of_folder
 from diffseg.models.pulling import public_weights
-from diffseg.models.text_diffusion import folder_of
 from diffseg.models.text_diffusion_files import (
     INDEX,
     DiffusionFolder,
+    folder_of,
     schedule_from,
     whole_folder,
 )
