@@ -31,6 +31,11 @@ def shipped_part(name: str, file: str) -> Path | None:
         return None
 
 
+def shipped_parts(file: str) -> tuple[str, ...]:
+    """Names of the parts of models that ship and hold such a file."""
+    return tuple(sorted(one.parent.name for one in resource("parts").glob(f"*/{file}")))
+
+
 def shipped_recipe(name: str) -> dict[str, Any]:
     """Content of a shipped recipe, with all that it takes from those it extends."""
     return read_recipe(resource("recipes", f"{name}.yaml"))

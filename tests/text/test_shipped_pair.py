@@ -66,6 +66,13 @@ def test_it_draws_a_latent() -> None:
     assert picture.shape == (1, 3, 64, 64)
 
 
+def test_an_unknown_name_is_told_which_there_are() -> None:
+    with pytest.raises(UserError, match="give one of small-clip, "):
+        load_clip("clip-nobody-has")
+    with pytest.raises(UserError, match="did you mean 'small-text-diffusion'"):
+        load_text_diffusion("small-text-difusion")
+
+
 def test_a_path_is_no_name(tmp_path: Path) -> None:
     assert shipped_part(CLIP, "open_clip_config.json") is not None
     assert shipped_part(CLIP, "model_index.json") is None

@@ -26,7 +26,7 @@ from diffseg.models.clip_files import (
 from diffseg.models.clip_tokens import ClipTokenizer, tokenizer_of
 from diffseg.models.pulling import PublicWeights, public_weights
 from diffseg.networks.clip_towers import tower_of
-from diffseg.resources import shipped_part
+from diffseg.resources import shipped_part, shipped_parts
 
 Triple = tuple[float, float, float]
 _MEAN: Triple = (0.48145466, 0.4578275, 0.40821073)  # of OpenAI's images
@@ -174,7 +174,8 @@ def find_clip(spec: str | Path) -> ClipFiles:
     if folder.name == CONFIG:
         folder = folder.parent
     if not folder.is_dir():
-        known = ", ".join(one.name for one in public_weights() if _is_clip(one))
+        public = (one.name for one in public_weights() if _is_clip(one))
+        known = ", ".join((*shipped_parts(CONFIG), *public))
         raise UserError(
             f"CLIP {name!r} is not known: give one of {known}, open_clip:NAME/FILE, or "
             f"a folder with {CONFIG}"

@@ -19,7 +19,7 @@ import torch
 from diffseg.diffusion import NoiseSchedule, Prediction, zero_terminal_snr
 from diffseg.errors import UserError, nearest
 from diffseg.models.pulling import PublicWeights, public_weights
-from diffseg.resources import shipped_part
+from diffseg.resources import shipped_part, shipped_parts
 
 INDEX = "model_index.json"
 _CLASSES = {
@@ -80,6 +80,7 @@ def folder_of(spec: str) -> Path:
     ]
     names = [entry.name for entry in known]
     if spec not in names:
+        names = [*shipped_parts(INDEX), *names]
         hint = nearest(spec, names) or f"; give {', '.join(names)} or file:FOLDER"
         raise UserError(f"text-to-image model {spec!r} is not known{hint}")
     entry = known[names.index(spec)]
