@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from diffseg.diffusion import generator, schedule_of
 from diffseg.domain import ModelCard
+from diffseg.domain.slice_labels import ABSENT
 from diffseg.networks import fast_layout
 from diffseg.networks.conditioned import Conditioned
 from diffseg.networks.local_classifier import LocalClassifier
@@ -143,7 +144,7 @@ class WeakMembers:
         last = image.shape[1] - 1
         at = [last - plane for plane in planes] if planes.step < 0 else list(planes)
         local = None
-        if network.local is not None:
+        if network.local is not None and (said[at] != ABSENT).any():
             maps = partial(self._local, network.local, image)
             local = local_maps(maps, said, at, network.local_slices)
         found = []
