@@ -10,8 +10,11 @@ import numpy as np
 Item = TypeVar("Item")
 
 
-def evenly(items: Sequence[Item], most: int | None) -> list[Item]:
-    """At most so many of the items, the first and the last among them; None: all."""
+def evenly(items: Sequence[Item], most: int | None) -> Sequence[Item]:
+    """At most so many of the items, the first and the last among them; None: all.
+
+    Where there are no more, the items themselves: some are read only when asked for.
+    """
     if most is None or len(items) <= most:
-        return list(items)
+        return items
     return [items[int(i)] for i in np.linspace(0, len(items) - 1, most)]

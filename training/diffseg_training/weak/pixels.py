@@ -34,7 +34,7 @@ NAMES = ("features", "local", "classes")
 
 def places(
     examples: Sequence[LabelledExample], options: Selecting
-) -> tuple[list[Place], list[Place]]:
+) -> tuple[Sequence[Place], Sequence[Place]]:
     """Slices that show a class, and some that are known to show none."""
     shown: list[Place] = []
     empty: list[Place] = []
