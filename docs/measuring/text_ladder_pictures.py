@@ -80,7 +80,8 @@ def attention_at(
     truth = torch.from_numpy(drawn.truth.astype(np.float32))[None, None]
     share = torch.nn.functional.interpolate(truth, (rows, columns), mode="area")
     place = int(share.flatten().argmax())
-    return np.asarray(seen.fine[0, place].reshape(rows, columns).cpu().numpy())
+    found = seen.fine[0, place].reshape(1, 1, rows, columns).cpu()
+    return torch.nn.functional.interpolate(found, drawn.truth.shape)[0, 0].numpy()
 
 
 if __name__ == "__main__":
