@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from beside import beside
 
 from diffseg.domain.diclip import DiclipConfig
 from diffseg.errors import UserError
@@ -23,31 +22,10 @@ from diffseg.segmenters.text.cache import CachedImage, KeyValueCache
 from diffseg.segmenters.text.cache_files import save_cache
 from diffseg.segmenters.text.loading import backbone_identities
 
-
-def beside(name: str) -> ModuleType:
-    """A module of helpers in this folder."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+pytestmark = pytest.mark.usefixtures("home")
 
 
-tiny = beside("tiny_diclip")
-
-
-@pytest.fixture(scope="module")
-def backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder: Path = tiny.write_backbones(tmp_path_factory.mktemp("backbones"))
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Models and features of each test alone."""
-    monkeypatch.setenv("DIFFSEG_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
+tiny = beside(__file__, "tiny_diclip")
 
 
 def one_line(error: UserError) -> str:

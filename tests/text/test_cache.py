@@ -5,30 +5,19 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import FrozenInstanceError, replace
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from beside import beside
 
 from diffseg.errors import UserError
 from diffseg.segmenters.text.cache import CachedImage, KeyValueCache
 from diffseg.segmenters.text.cache_files import FILE, load_cache, save_cache
 from diffseg.segmenters.text.cache_values import values_of
 
-
-def beside(name: str) -> Any:
-    """A module of helpers in this folder."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-made = beside("made_features")
+made = beside(__file__, "made_features")
 WEIGHTINGS = ("text", "one_hot", "softmax")
 
 

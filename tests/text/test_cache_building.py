@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from beside import beside
 
 from diffseg.errors import UserError
 from diffseg.segmenters.text.cache import CachedImage
@@ -19,18 +18,7 @@ from diffseg.segmenters.text.masked_means import (
     masks_on_grid,
 )
 
-
-def beside(name: str) -> Any:
-    """A module of helpers in this folder."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-made = beside("made_features")
+made = beside(__file__, "made_features")
 
 
 def named(count: int, first: int = 0) -> tuple[CachedImage, ...]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from beside import beside
 from numpy.typing import NDArray
 
 from diffseg.cli import main
@@ -28,33 +27,12 @@ from diffseg.segmenters.text.cached_model import write_cached
 from diffseg_training.settings.diclip import Caching
 from diffseg_training.text.caching import CacheJob, iter_cache, iter_cached_model
 
+pytestmark = pytest.mark.usefixtures("home")
+
 Captured = pytest.CaptureFixture[str]
 
 
-def beside(name: str) -> ModuleType:
-    """A module of helpers in this folder."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny, pictures = beside("tiny_diclip"), beside("tiny_pictures")
-
-
-@pytest.fixture(scope="module")
-def backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder: Path = tiny.write_backbones(tmp_path_factory.mktemp("backbones"))
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Models and features of each test alone."""
-    monkeypatch.setenv("DIFFSEG_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
+tiny, pictures = beside(__file__, "tiny_diclip"), beside(__file__, "tiny_pictures")
 
 
 @pytest.fixture

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from beside import beside
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,18 +15,7 @@ from diffseg.errors import UserError
 from diffseg.networks.clip_streams import ClipStreams, clip_streams, fused
 from diffseg.networks.clip_towers import resized_positions
 
-
-def beside(name: str) -> ModuleType:
-    """A module of helpers in this folder."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny = beside("tiny_clip")
+tiny = beside(__file__, "tiny_clip")
 
 
 def images(height: int = 32, width: int = 32, count: int = 2) -> Tensor:

@@ -6,13 +6,12 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from beside import beside
 from torch import Tensor
 
 from diffseg.errors import UserError
@@ -20,18 +19,7 @@ from diffseg.models import clip_weights, pulling
 from diffseg.models.clip_weights import Clip, find_clip, load_clip
 from diffseg.networks.clip_streams import clip_streams
 
-
-def beside(name: str) -> ModuleType:
-    """A module of helpers in this folder."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny = beside("tiny_clip")
+tiny = beside(__file__, "tiny_clip")
 
 
 def images(size: int = 32, channels: int = 3) -> Tensor:

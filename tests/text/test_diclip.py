@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from beside import beside
 
 from diffseg.domain import ImageLabels, Proposal
 from diffseg.domain.diclip import DiclipConfig
@@ -27,32 +26,11 @@ from diffseg.segmenters.text.members import member_levels, member_prompts
 from diffseg.segmenters.text.retrieval import adapter_of
 from diffseg.segmenters.text.seen import Noise, Seen, fitting_size
 
-
-def beside(name: str) -> ModuleType:
-    """A module of helpers in this folder."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+pytestmark = pytest.mark.usefixtures("home")
 
 
-tiny = beside("tiny_diclip")
+tiny = beside(__file__, "tiny_diclip")
 EMBEDDING = 12
-
-
-@pytest.fixture(scope="module")
-def backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder: Path = tiny.write_backbones(tmp_path_factory.mktemp("backbones"))
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test has features of its own."""
-    monkeypatch.setenv("DIFFSEG_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
 
 
 def loaded(backbones: Path, out: Path, **changes: Any) -> Diclip:

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import json
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
 import nibabel
 import numpy as np
 import pytest
+from beside import beside
 from PIL import Image
 
 from diffseg.cli import main
 
+pytestmark = pytest.mark.usefixtures("home")
+
 Captured = pytest.CaptureFixture[str]
 
 
-def beside(name: str) -> ModuleType:
-    """A module of helpers in this folder."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny = beside("tiny_diclip")
+tiny = beside(__file__, "tiny_diclip")
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +30,6 @@ def backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tiny.write_diffusion(kind, folder / kind)
     tiny.write_words(folder)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Models and features of each test alone."""
-    monkeypatch.setenv("DIFFSEG_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
 
 
 @pytest.fixture

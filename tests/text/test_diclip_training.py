@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from beside import beside
 
 from diffseg.cli import main
 from diffseg.diffusion import generator
@@ -35,18 +34,10 @@ from diffseg_training.run import train_model
 from diffseg_training.state import read_log
 from diffseg_training.text.teaching import PseudoTeacher
 
-
-def beside(name: str) -> ModuleType:
-    """A module of helpers in this folder."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+pytestmark = pytest.mark.usefixtures("home")
 
 
-tiny, pictures = beside("tiny_diclip"), beside("tiny_pictures")
+tiny, pictures = beside(__file__, "tiny_diclip"), beside(__file__, "tiny_pictures")
 WORDS = """\
 templates: ["{}", "a {}", "a brain mri with a {}"]
 classes: {lesion: [lesion], hair: [hair]}
@@ -100,13 +91,6 @@ def backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = pictures.write_pictures(tmp_path_factory.mktemp("data"))
     return folder
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Models and features of each test alone."""
-    monkeypatch.setenv("DIFFSEG_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from beside import beside
 
 from diffseg.cli import main
 from diffseg.domain.diclip import DiclipConfig
@@ -24,32 +23,12 @@ from diffseg.segmenters.text.cache_pictures import pictured
 from diffseg.segmenters.text.loading import backbone_identities
 from diffseg.segmenters.text.model_keys import drop_keys, has_keys, read_keys
 
+pytestmark = pytest.mark.usefixtures("home")
+
 KEYS, WIDTH = 6, 12
 
 
-def beside(name: str) -> ModuleType:
-    """A module of helpers in this folder."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny = beside("tiny_diclip")
-
-
-@pytest.fixture(scope="module")
-def backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found: Path = tiny.write_backbones(tmp_path_factory.mktemp("backbones"))
-    return found
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("DIFFSEG_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
+tiny = beside(__file__, "tiny_diclip")
 
 
 def cache_of(config: DiclipConfig) -> KeyValueCache:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from importlib.util import module_from_spec, spec_from_file_location
 from mmap import mmap
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from beside import beside
 
 from diffseg.domain import ImageLabels, Region
 from diffseg.domain.vocabulary import speaks_of_words, vocabulary_of
@@ -20,18 +19,7 @@ from diffseg.segmenters.probing import iter_probe, probe
 from diffseg.segmenters.text import outlook
 from diffseg.segmenters.text.outlook import Scales
 
-
-def beside(name: str) -> ModuleType:
-    """A module of helpers in this folder."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny = beside("tiny_diclip")
+tiny = beside(__file__, "tiny_diclip")
 
 
 @pytest.fixture(scope="module")

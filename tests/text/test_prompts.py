@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
+from beside import beside
 from torch.nn import functional
 
 from diffseg.domain.prompts import (
@@ -24,18 +23,7 @@ from diffseg.errors import UserError
 from diffseg.models.clip_weights import Clip, load_clip
 from diffseg.segmenters.text.prompts import check_words, embedded_prompts
 
-
-def beside(name: str) -> ModuleType:
-    """A module of helpers in this folder."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny = beside("tiny_clip")
+tiny = beside(__file__, "tiny_clip")
 
 
 @pytest.fixture(scope="module")

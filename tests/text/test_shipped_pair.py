@@ -24,14 +24,9 @@ from diffseg.segmenters.text.assembly import Assembly
 from diffseg.segmenters.text.prompts import check_words
 from diffseg.volume import read_mask
 
+pytestmark = pytest.mark.usefixtures("home")
+
 CLIP, DIFFUSION = "small-clip", "small-text-diffusion"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Models and features of each test alone."""
-    monkeypatch.setenv("DIFFSEG_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
 
 
 def test_no_file_is_larger_than_may_ship_and_each_tells_its_licence() -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import typer
+from beside import beside
 from skimage.io import imread
 from typer.testing import CliRunner
 
@@ -37,18 +36,10 @@ from diffseg_training.finetuning.run import iter_finetune
 from diffseg_training.learning import Learning
 from napari_diffseg.presenters.train_outlook import in_words, iter_prospect
 
-
-def beside(name: str) -> ModuleType:
-    """A module of helpers in this folder."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+pytestmark = pytest.mark.usefixtures("home")
 
 
-tiny, pictures = beside("tiny_diclip"), beside("tiny_pictures")
+tiny, pictures = beside(__file__, "tiny_diclip"), beside(__file__, "tiny_pictures")
 WORDS = """\
 templates: ["{}", "a {}", "a brain mri with a {}"]
 classes: {lesion: [lesion], hair: [hair]}
@@ -78,13 +69,6 @@ def backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Words that are like some patch of a CLIP of random numbers.
     tiny.write_words(folder, WORDS)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Models and features of each test alone."""
-    monkeypatch.setenv("DIFFSEG_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
 
 
 @pytest.fixture

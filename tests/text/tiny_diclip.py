@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from contextlib import AbstractContextManager, nullcontext
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
+from beside import beside
 from torch import Tensor
 
 from diffseg.domain import Request
@@ -19,19 +18,8 @@ from diffseg.segmenters.text.assembling import assemble
 from diffseg.segmenters.text.assembly import Assembly
 from diffseg.volume import Volume
 
-
-def beside(name: str) -> ModuleType:
-    """A module of helpers in this folder."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tiny_clip = beside("tiny_clip")
-tiny_diffusion = beside("tiny_diffusion")
+tiny_clip = beside(__file__, "tiny_clip")
+tiny_diffusion = beside(__file__, "tiny_diffusion")
 
 CLIPS = ("openai", "own_tokenizer", "biomedical")
 DIFFUSIONS: dict[str, dict[str, Any]] = {

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from beside import beside
 from torch import nn
 
 from diffseg import Request, Volume
@@ -27,18 +26,7 @@ from diffseg.segmenters.source import Slab
 from diffseg.segmenters.weak.embedding import by_embedding
 from diffseg.segmenters.weak.members import WeakMembers, levels_of
 
-
-def beside(name: str) -> Any:
-    """A module of helpers in this folder."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-small = beside("small_cldf")
+small = beside(__file__, "small_cldf")
 card, network, CONFIG = small.card, small.network, small.CONFIG
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from beside import beside
 
 from diffseg import Request, Volume
 from diffseg.cli.app import main
@@ -20,18 +19,7 @@ from diffseg.segmenters.cldf import CLDF
 from diffseg.segmenters.weak.fitting import said_of
 from diffseg.volume import write_float
 
-
-def beside(name: str) -> Any:
-    """A module of helpers in this folder."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-small = beside("small_cldf")
+small = beside(__file__, "small_cldf")
 card, network = small.card, small.network
 
 ABLE = card().model_copy(

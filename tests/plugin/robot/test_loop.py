@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 import pytest
+from beside import beside
 
 from diffseg.models import find_model, list_models, remove_model
 
-
-def beside(name: str) -> Any:
-    """A module of helpers in this folder."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-images, steps = beside("loop_images"), beside("loop_steps")
+images, steps = beside(__file__, "loop_images"), beside(__file__, "loop_steps")
 
 pytestmark = [
     pytest.mark.gui, pytest.mark.slow, pytest.mark.walk, pytest.mark.timeout(1800)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from beside import beside
 from skimage.io import imsave
 
 from diffseg import Request, Volume, load_segmenter
@@ -25,18 +25,7 @@ from diffseg_training.run import train_model
 from diffseg_training.weak.baselines import save_baseline
 from diffseg_training.weak.stages import load_part
 
-
-def beside(name: str) -> Any:
-    """A module of helpers in this folder."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-RECIPE: dict[str, Any] = beside("small_chain").RECIPE
+RECIPE: dict[str, Any] = beside(__file__, "small_chain").RECIPE
 STAGES = ("diffusion", "classifier", "cam", "pixels", "decoder")
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import csv
 import json
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 import yaml
+from beside import beside
 
 from diffseg import Request, Volume, load_segmenter
 from diffseg.domain.slice_labels import ABSENT, PRESENT, SliceLabels
@@ -22,16 +21,6 @@ from diffseg_training.run import train_model
 
 CHANNELS = ("flair", "t1")
 PARTS = {"train": slice(36, 60), "val": slice(116, 132)}
-
-
-def beside(name: str) -> Any:
-    """A module of helpers in this folder."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +47,7 @@ def brain(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(brain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    recipe = copy.deepcopy(beside("small_chain").RECIPE)
+    recipe = copy.deepcopy(beside(__file__, "small_chain").RECIPE)
     recipe["labels"] = {"source": "mask"}
     recipe["preparation"] = {
         "dims": 2,
