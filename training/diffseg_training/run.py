@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import date
@@ -13,7 +12,6 @@ import torch
 from torch import nn
 
 from diffseg.domain import Label, LabelTable, ModelCard
-from diffseg.errors import UserError
 from diffseg.models import save_model
 from diffseg.progress import Work
 from diffseg.segmenters import resolve_device
@@ -29,6 +27,7 @@ from diffseg_training.machines import (
 )
 from diffseg_training.parts import save_part
 from diffseg_training.recipe import Recipe, load_recipe
+from diffseg_training.run_folder import check_begun, make_folder
 from diffseg_training.trainer import TrainingResult, iter_train
 from diffseg_training.training_set import AnyExample, prepare_examples
 from diffseg_training.validation import check_network, chosen_cases, dice_scores
@@ -160,14 +159,9 @@ def _examples(
 
 
 def _open_folder(out: Path, resume: bool) -> None:
-    if not resume and (out / "log.jsonl").exists():
-        raise UserError(f"{out} holds a run already: add --resume or name a new folder")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise UserError(f"folder {out} cannot be made: {err.strerror}") from err
-    if not os.access(out, os.W_OK):
-        raise UserError(f"folder {out} cannot be written: choose another with --out")
+    if not resume:  # else its state says whether there is a run
+        check_begun(out, (out / "log.jsonl").exists(), resume)
+    make_folder(out)
 
 
 def _written(
@@ -186,12 +180,7 @@ def _written(
         told = {"model": str(folder.path)}
     return {
         **told,
-        "steps": result.steps,
-        "minutes": round(result.minutes, 2),
-        "skipped": result.skipped,
-        "best": {k: round(v, 4) for k, v in result.best.items()},
-        "images_per_second": round(result.images, 2),
-        "waiting": round(result.waiting, 4),
+        **result.told(),
         "stopped": result.stopped,
         "curve": str(draw_curve(out / "log.jsonl", out / "curve.png", recipe.title)),
     }

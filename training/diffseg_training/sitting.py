@@ -43,6 +43,17 @@ class TrainingResult:
     waiting: float = 0.0
     stopped: bool = False
 
+    def told(self) -> dict[str, Any]:
+        """What every command tells of it, rounded."""
+        return {
+            "steps": self.steps,
+            "minutes": round(self.minutes, 2),
+            "skipped": self.skipped,
+            "best": {key: round(value, 4) for key, value in self.best.items()},
+            "images_per_second": round(self.images, 2),
+            "waiting": round(self.waiting, 4),
+        }
+
 
 class Sitting:
     """One go at a run, from its start or from a state, up to its end.

@@ -29,6 +29,7 @@ from diffseg_training.labelled_splits import labelled_splits
 from diffseg_training.lock import alone_in
 from diffseg_training.machines import make_accelerator
 from diffseg_training.recipe import Recipe
+from diffseg_training.run_folder import check_begun, make_folder
 from diffseg_training.settings.diclip import Settings
 from diffseg_training.text.cache_slices import chosen_slices
 from diffseg_training.text.taught_model import filled_recipe, iter_taught
@@ -64,14 +65,8 @@ def train_assembled(
             "accelerate launch"
         )
     begun = (out / _STAGE / "begun.json").is_file() or (out / "log.jsonl").is_file()
-    if begun and not resume:
-        raise UserError(f"{out} holds a run already: add --resume or name a new folder")
-    if resume and not begun:
-        raise UserError(f"nothing to resume in {out}: leave out --resume")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise UserError(f"folder {out} cannot be made: {err.strerror}") from None
+    check_begun(out, begun, resume)
+    make_folder(out)
     with alone_in(out):
         train, val = yield from labelled_splits(recipe, dataset, out / "cache")
         teacher = yield from _taught_by(recipe, config, dataset, train, out, device)
@@ -88,12 +83,7 @@ def train_assembled(
         written = write_trained(filled, dataset, teacher, result, out / "model")
     return {
         "model": str(written.path),
-        "steps": result.steps,
-        "minutes": round(result.minutes, 2),
-        "skipped": result.skipped,
-        "best": {k: round(v, 4) for k, v in result.best.items()},
-        "images_per_second": round(result.images, 2),
-        "waiting": round(result.waiting, 4),
+        **result.told(),
         "stopped": result.stopped,
         "curve": str(draw_curve(out / "log.jsonl", out / "curve.png", recipe.title)),
     }

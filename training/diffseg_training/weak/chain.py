@@ -101,15 +101,7 @@ def _train_stage(chain: Chain, stage: str) -> Work[dict[str, Any]]:
         held_out=chain.val,
     )
     save_part(folder / "part", recipe, result)
-    best = {key: round(value, 4) for key, value in result.best.items()}
-    return {
-        "steps": result.steps,
-        "minutes": round(result.minutes, 2),
-        "best": best,
-        "skipped": result.skipped,
-        "images_per_second": round(result.images, 2),
-        "waiting": round(result.waiting, 4),
-    }
+    return result.told()
 
 
 def _pixel_stage(chain: Chain) -> Work[dict[str, Any]]:

@@ -16,6 +16,7 @@ from diffseg_training.lock import alone_in
 from diffseg_training.machines import make_accelerator
 from diffseg_training.recipe import Recipe
 from diffseg_training.run import draft_card
+from diffseg_training.run_folder import check_begun
 from diffseg_training.weak.chain import iter_chain
 from diffseg_training.weak.plan import Chain
 
@@ -66,10 +67,7 @@ def train_chain(
 
 def _open(out: Path, recipe: Recipe, resume: bool) -> None:
     begun = out / _CHAIN
-    if begun.exists() and not resume:
-        raise UserError(f"{out} holds a run already: add --resume or name a new folder")
-    if resume and not begun.exists():
-        raise UserError(f"nothing to resume in {out}: leave out --resume")
+    check_begun(out, begun.exists(), resume)
     if not begun.exists():
         content = json.dumps(recipe.model_dump(mode="json"), indent=1)
         atomic_write_bytes(begun, content.encode())
