@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from beside import beside
 from torch import Tensor
 
 from diffseg.domain.slice_labels import ABSENT, PRESENT, UNKNOWN
 from diffseg.networks.cldf import Cldf
+from diffseg.networks.local_classifier import LocalClassifier
 from diffseg.segmenters.source import Slab
 from diffseg.segmenters.weak.embedding import by_embedding
 from diffseg.segmenters.weak.local import local_maps
 from diffseg.segmenters.weak.members import WeakMembers
 
-
-def beside(name: str) -> Any:
-    """A module of helpers in this folder."""
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-small = beside("small_cldf")
+small = beside(__file__, "small_cldf")
 LOCAL = {"local": {"width": 4, "share": 0.2}, "local_weight": 0.5}
 Z = 7
 
@@ -135,6 +123,28 @@ def test_neighbours_are_the_same_whatever_is_drawn_together() -> None:
     np.testing.assert_allclose(drawn(net, block=1), whole, atol=1e-4)
     some = drawn(net, planes=range(2, 4))
     np.testing.assert_allclose(some, whole[:, 2:4], atol=1e-4)
+
+
+def test_it_looks_at_a_slice_once_whatever_the_members(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[int] = []
+    plain = LocalClassifier.stages
+
+    def counted(self: LocalClassifier, shown: Tensor) -> tuple[Tensor, ...]:
+        looked.append(len(shown))
+        return plain(self, shown)
+
+    monkeypatch.setattr(LocalClassifier, "stages", counted)
+    states = np.array([PRESENT], np.uint8)
+    made = WeakMembers(network(), small.card(), "cpu", by_embedding, said=states)
+    slabs = [
+        piece
+        for piece in made(image(), members=3, steps=2, seed=0)
+        if isinstance(piece, Slab)
+    ]
+    assert len(slabs) == 3
+    assert sum(looked) == 6
 
 
 @pytest.mark.parametrize(("bias", "there"), [(9.0, True), (-9.0, False)])

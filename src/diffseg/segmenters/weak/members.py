@@ -110,13 +110,16 @@ class WeakMembers:
             seed, (channels, *sizes), self._card.sampling.slice_correlation
         )
         said = np.broadcast_to(self._said, (image.shape[1], self._network.classes))
+        # What the local classifier says is the same for all members of a block.
+        local: dict[Flip, dict[range, Tensor]] = {}
 
         def compute(flip: Flip, mine: Sequence[int], on: range) -> Evaluation:
             turned = flipped(image, flip)
             shown = said[::-1] if 0 in flip else said
             return self._members(
-                turned, shown, in_turn(on, flip), mine, steps, seed, noise
-            )
+                turned, shown, in_turn(on, flip), mine, steps, seed, noise,
+                local.setdefault(flip, {}),
+            )  # fmt: skip
 
         def group(on: range, first: int) -> Iterator[Slab | Step | None]:
             # One of each flip at a time: a member's slices fill the batch.
@@ -124,7 +127,7 @@ class WeakMembers:
             return one_group(on, range(first, stop), flips, compute)
 
         runs = blocks(image.shape[1:], 2, self._block_voxels, steps, planes)
-        return in_groups(runs, members, group, self._step_down, lambda: None)
+        return in_groups(runs, members, group, self._step_down, local.clear)
 
     @torch.inference_mode()
     def _members(
@@ -136,6 +139,7 @@ class WeakMembers:
         steps: int,
         seed: int,
         noise: StackNoise,
+        held: dict[range, Tensor],
     ) -> Evaluation:
         """Probabilities (M, K + 1, n, Y, X) in planes, in the order they are given."""
         network = cast("Looking", placed(cast("nn.Module", self._network), self.means))
@@ -143,10 +147,10 @@ class WeakMembers:
         # Planes are named as in the image; in the turned one they stand the other way.
         last = image.shape[1] - 1
         at = [last - plane for plane in planes] if planes.step < 0 else list(planes)
-        local = None
-        if network.local is not None and (said[at] != ABSENT).any():
-            maps = partial(self._local, network.local, image)
-            local = local_maps(maps, said, at, network.local_slices)
+        asked = network.local if (said[at] != ABSENT).any() else None
+        if asked is not None and planes not in held:
+            maps = partial(self._local, asked, image)
+            held[planes] = local_maps(maps, said, at, network.local_slices)
         found = []
         for number, member in enumerate(members):
             levels = levels_of(network.timesteps, steps, seed, member)
@@ -167,7 +171,7 @@ class WeakMembers:
                     fields.__getitem__,
                     partial(starts_of, seed, member, some),
                     size,
-                    None if local is None else local[batch],
+                    held[planes][batch].to(self.means.device) if asked else None,
                 )
                 parts.append((yield from looked_at(look, self._answer, slices)))
             found.append(torch.cat(parts).movedim(0, 1))
