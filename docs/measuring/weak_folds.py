@@ -136,6 +136,13 @@ def trained(
         run(train_model(recipe, str(manifest), out, overrides, resume=resume))
 
 
+def same_size(recipe: Recipe) -> tuple[str, str]:
+    """Overrides by which another recipe's network sees slices of the same size."""
+    assert recipe.preparation.size is not None
+    size = ",".join(map(str, recipe.preparation.size))
+    return f"preparation.size=[{size}]", f"patch=[{size}]"
+
+
 def mean_cell(values: Sequence[float], groups: Sequence[str]) -> str:
     """Mean over slices, and its 95 % interval over patients."""
     ends = bootstrap_interval(values, groups)

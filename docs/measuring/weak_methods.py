@@ -37,6 +37,7 @@ from weak_folds import (
     parted,
     pooled,
     prepared,
+    same_size,
     showing,
     trained,
 )
@@ -50,12 +51,12 @@ from diffseg.segmenters.weak.local import local_maps
 from diffseg.segmenters.weak.thresholds import Threshold
 from diffseg_training.dataset import Dataset, load_dataset
 from diffseg_training.labelled import LabelledExample
-from diffseg_training.recipe import load_recipe
+from diffseg_training.recipe import Recipe, load_recipe
 
 app = typer.Typer(add_completion=False, help=__doc__)
 RULES = ("labels", "masks")
 MAPS = ("cam", "cam-stack", "gradient", "perturbed", "anomaly")
-METHODS = (*MAPS, "cldf-alone", "cldf", "unet")
+METHODS = (*MAPS, "cldf-alone", "cldf", "student", "unet")
 Out = Annotated[Path, typer.Option(help="Where runs and numbers are kept.")]
 
 
@@ -67,6 +68,7 @@ def fold(
     minutes: Annotated[float, typer.Option(help="Of the chain's networks.")] = 45.0,
     unet: Annotated[float, typer.Option(help="Minutes of the U-Net.")] = 10.0,
     members: Annotated[int, typer.Option(help="Of a proposal.")] = 1,
+    recipe: Annotated[str, typer.Option(help="Of the chain: name or file.")] = RECIPE,
     only: Annotated[
         list[str] | None, typer.Option(help="Methods to draw; repeatable. All.")
     ] = None,
@@ -79,26 +81,26 @@ def fold(
     manifest = parted(data, home, number)
     dataset = load_dataset(manifest)
     changed = [f"length.minutes={minutes}", *(set_ or [])]
-    trained(RECIPE, manifest, home / "cldf", changed, "chain.json")
-    for name, maps in sources(home / "cldf"):
+    trained(recipe, manifest, home / "cldf", changed, "chain.json")
+    chain = load_recipe(recipe)
+    for name, maps in sources(home / "cldf", chain):
         if name in wanted:
-            once(home / f"{name}.json", partial(_of_maps, name, maps, dataset))
+            once(home / f"{name}.json", partial(_of_maps, name, maps, dataset, chain))
         if f"{name}-stack" in wanted:
-            work = partial(_of_maps, name, maps, dataset, stacked=True)
+            work = partial(_of_maps, name, maps, dataset, chain, stacked=True)
             once(home / f"{name}-stack.json", work)
     model = home / "cldf" / "model"
     for name, whole in (("cldf-alone", False), ("cldf", True)):
         if name in wanted:
             once(
                 home / f"{name}.json",
-                partial(_of_model, model, dataset, members, whole),
+                partial(of_model, model, dataset, members, whole),
             )
     if "unet" in wanted:
-        same = ["preparation.size=[128,128]", "patch=[128,128]"]
-        given = [*same, f"length.minutes={unet}"]
+        given = [*same_size(chain), f"length.minutes={unet}"]
         trained("lgg-unet", manifest, home / "unet", given, "log.jsonl")
         bound = home / "unet" / "model"
-        once(home / "unet.json", partial(_of_model, bound, dataset, 1, False))
+        once(home / "unet.json", partial(of_model, bound, dataset, 1, False))
     show(out)
 
 
@@ -136,10 +138,9 @@ def _difference(
 
 
 def _of_maps(
-    name: str, maps: Maps, dataset: Dataset, stacked: bool = False
+    name: str, maps: Maps, dataset: Dataset, recipe: Recipe, stacked: bool = False
 ) -> dict[str, Any]:
     """Dice of each test slice by Otsu's rule, and by the threshold of val's masks."""
-    recipe = load_recipe(RECIPE)
     found: dict[str, tuple[Floats, Masks]] = {}
     shown: Sequence[LabelledExample] = ()
     for split in ("val", "test"):
@@ -194,7 +195,7 @@ def _over_stacks(
     return found
 
 
-def _of_model(
+def of_model(
     model: Path, dataset: Dataset, members: int, whole: bool
 ) -> dict[str, Any]:
     """Dice of each test slice with the structure by a model's proposals."""

@@ -20,7 +20,7 @@ from diffseg.networks.noisy_classifier import log_probability
 from diffseg.segmenters.cams import raw_maps
 from diffseg.segmenters.weak.changing import change_map
 from diffseg.segmenters.weak.thresholds import stretched
-from diffseg_training.recipe import load_recipe
+from diffseg_training.recipe import Recipe
 from diffseg_training.weak.baselines import save_baseline
 from diffseg_training.weak.stages import load_part
 
@@ -29,9 +29,8 @@ LEVELS, STEPS, BATCH = (50, 100, 150, 200, 250, 300), 10, 16
 Maps = Callable[[torch.Tensor], Floats]
 
 
-def sources(chain: Path) -> Iterator[tuple[str, Maps]]:
+def sources(chain: Path, recipe: Recipe) -> Iterator[tuple[str, Maps]]:
     """What CLDF refines, and its baselines, of the chain's own networks."""
-    recipe = load_recipe(RECIPE)
     cam = load_part(chain / "cam" / "part")
     source = cast("Any", recipe.objective).cam.source
     yield "cam", lambda images: raw_maps(source, cam, images)

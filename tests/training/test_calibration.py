@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Generator
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
@@ -20,6 +20,7 @@ from diffseg.domain import (
     LabelTable,
     ModelCard,
     Preparation,
+    Presence,
     Proposal,
     Request,
 )
@@ -128,6 +129,28 @@ def calibrate() -> Callable[..., Any]:
         return CliRunner().invoke(app, ["calibrate", *args])
 
     return call
+
+
+@pytest.mark.parametrize("labels", ["given", "none"])
+def test_a_model_is_told_labels_where_they_are_given(
+    dataset: Path, labels: Literal["given", "none"]
+) -> None:
+    asked: list[Request] = []
+
+    class Asked(TooSure):
+        def iter_propose(self, request: Request) -> Generator[Progress, None, Proposal]:
+            asked.append(request)
+            return super().iter_propose(request)
+
+    manifest = dataset / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace("head;tail", "head"))
+    config = CalibrationConfig(split="val", labels=labels, members=1)
+    work = iter_calibrate(Asked(card_of()), load_dataset(dataset), config)
+    next(work)
+    next(work)
+    work.close()
+    given = asked[0].labels
+    assert (given["tail"] is Presence.ABSENT) == (labels == "given")
 
 
 @pytest.mark.slow

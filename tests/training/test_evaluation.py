@@ -276,6 +276,16 @@ def test_predicted_labels_are_refused(folder: Path, fake: FakeSegmenter) -> None
     assert not fake.requests
 
 
+def test_a_model_with_a_classifier_predicts_labels_itself(
+    folder: Path, fake: FakeSegmenter
+) -> None:
+    fake.card = fake.card.model_copy(update={"network": {"classifier": {"size": 8}}})
+    config = EvaluationConfig(split="val", labels="predicted")
+    run(iter_evaluate(fake, load_dataset(folder), config))
+    assert fake.requests
+    assert not any(request.labels for request in fake.requests)
+
+
 def test_structures_must_have_the_same_names(folder: Path) -> None:
     table = LabelTable(labels=(Label(name="head", value=1), Label(name="fin", value=2)))
     stranger = FakeSegmenter({}, table)

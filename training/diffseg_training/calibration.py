@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from diffseg.domain import Proposal, Request
+from diffseg.domain import ImageLabels, Proposal, Request
 from diffseg.ensemble.calibration_choice import Calibrated, Plan, calibrate
 from diffseg.ensemble.calibration_evidence import Evidence, evidence_of
 from diffseg.errors import UserError
@@ -22,9 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationConfig:
-    """What to calibrate on, and how; see `diffseg.ensemble.calibration_choice.Plan`."""
+    """What to calibrate on, and how; see `diffseg.ensemble.calibration_choice.Plan`.
+
+    With `labels` ``given`` the model is told the data set's image-level labels, as who
+    proposes with such a model tells it; ``none`` tells it nothing.
+    """
 
     split: str
+    labels: Literal["given", "none"] = "none"
     method: str = "auto"
     members: int | None = None
     steps: int | None = None
@@ -108,6 +113,7 @@ def _plan(made: Proposal, dataset: Dataset, config: CalibrationConfig) -> Plan:
         about={
             "data": dataset.root.resolve().name,
             "split": config.split,
+            "labels": config.labels,
             "seed": config.seed,
             "date": datetime.now(UTC).date().isoformat(),
         },
@@ -118,7 +124,11 @@ def _proposed(
     segmenter: Segmenter, case: Case, config: CalibrationConfig, progress: Progress
 ) -> Work[Proposal]:
     request = Request(
-        read_image(case), members=config.members, steps=config.steps, seed=config.seed
+        read_image(case),
+        labels=case.labels if config.labels == "given" else ImageLabels(),
+        members=config.members,
+        steps=config.steps,
+        seed=config.seed,
     )
     work = segmenter.iter_propose(request)
     try:

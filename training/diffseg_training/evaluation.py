@@ -98,10 +98,10 @@ def _check(card: ModelCard, dataset: Dataset, config: EvaluationConfig) -> None:
             f"of {dataset.root} are {', '.join(dataset.labels.names)}; name them "
             "alike in its classes.json"
         )
-    if config.labels == "predicted":
+    if config.labels == "predicted" and not card.classifies:
         raise UserError(
-            f"model {card.id} has no image-level classifier to predict labels with, "
-            "as no model has yet; give --labels given or none"
+            f"model {card.id} has no image-level classifier to predict labels with; "
+            "give --labels given or none"
         )
 
 

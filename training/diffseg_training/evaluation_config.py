@@ -20,7 +20,8 @@ class EvaluationConfig(BaseModel):
     labels: Literal["given", "predicted", "none"] = Field(
         default="none",
         title="Image-level labels",
-        description="Those of the dataset, those of the model's classifier, or none",
+        description="Those of the dataset, those of the model's classifier, or none; a "
+        "model with a classifier asks it where it is told none",
     )
     members: int | None = Field(default=None, ge=1, title="Members")
     steps: int | None = Field(default=None, ge=1, title="Steps")

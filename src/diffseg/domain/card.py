@@ -266,6 +266,11 @@ class ModelCard(_Frozen):
         by_labels = self.metrics.get("trained_on") == IMAGE_LEVEL
         return by_labels or "slice_labels" in self.capabilities
 
+    @property
+    def classifies(self) -> bool:
+        """Whether it judges by itself what a slice shows, where nothing is said."""
+        return "classifier" in self.network
+
     @field_serializer("capabilities")
     def _in_order(self, capabilities: frozenset[str]) -> list[str]:
         # A set's own order changes from process to process, and with it the card.

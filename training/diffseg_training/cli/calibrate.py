@@ -29,6 +29,12 @@ def calibrate(
             help="One temperature, one a class, a monotone table; the best of them.",
         ),
     ] = "auto",
+    labels: Annotated[
+        str,
+        typer.Option(
+            metavar="given|none", help="Image-level labels the model is told."
+        ),
+    ] = "none",
     members: Annotated[int | None, typer.Option(help="Draws of the ensemble.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of a member.")] = None,
     seed: Annotated[int, typer.Option(help="Every random number follows.")] = 0,
@@ -56,9 +62,14 @@ def calibrate(
     from diffseg_training.calibration_picture import calibration_plot
     from diffseg_training.dataset import load_dataset
 
-    _check(method, members=members, steps=steps, seed=seed)
+    _check(method, labels, members=members, steps=steps, seed=seed)
     config = CalibrationConfig(
-        split=split, method=method, members=members, steps=steps, seed=seed
+        split=split,
+        method=method,
+        labels="given" if labels == "given" else "none",
+        members=members,
+        steps=steps,
+        seed=seed,
     )
     dataset = load_dataset(data)
     dataset.split(split)  # a wrong split is told before a model is loaded
@@ -75,12 +86,14 @@ def calibrate(
     emit(_result(kept, found), json, lambda: _text(kept, found))
 
 
-def _check(method: str, **numbers: int | None) -> None:
+def _check(method: str, labels: str, **numbers: int | None) -> None:
     from diffseg.ensemble.calibration_choice import METHODS
     from diffseg.errors import UserError
 
     if method not in ("auto", *METHODS):
         raise UserError(f"--method is {method!r}; give auto, {', '.join(METHODS)}")
+    if labels not in ("given", "none"):
+        raise UserError(f"--labels is {labels!r}; give given or none")
     for name, value in numbers.items():
         least = 0 if name == "seed" else 1
         if value is not None and value < least:
