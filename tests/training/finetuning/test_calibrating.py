@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from diffseg.domain import Presence
 from diffseg.errors import UserError
 from diffseg.models import find_model, list_models
 from diffseg.progress import run
@@ -112,6 +113,27 @@ def test_a_calibration_is_kept_as_a_version(parent, study, monkeypatch):
     entry = list(store.audit(study))[-1]
     assert (entry.action, entry.who) == ("calibrate", "anna")
     assert Recalibrated.from_json(json.loads(json.dumps(done.as_json()))) == done
+
+
+def test_the_model_is_told_what_was_said(parent, study, monkeypatch):
+    for index in range(2):
+        correct(study, f"ball{index}")
+    (name, *_) = parent.card.labels.names
+    id = store.find_case(study, "ball0").id
+    store.set_label(study, id, name, Presence.ABSENT, annotator="anna")
+    asked = []
+
+    def proposed(segmenter, request, progress):
+        asked.append(request)
+        raise UserError("enough")
+        yield
+
+    monkeypatch.setattr(calibrating, "_proposed", proposed)
+    with pytest.raises(UserError, match="enough"):
+        run(calibrating.iter_calibrate_reviewed(job_of(study, members=3, seed=5)))
+    (request,) = asked
+    assert request.labels[name] is Presence.ABSENT
+    assert (request.members, request.seed, request.keep_members) == (3, 5, False)
 
 
 @pytest.mark.slow

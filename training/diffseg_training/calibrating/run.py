@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -20,9 +21,9 @@ from diffseg.models.calibrated import (
 )
 from diffseg.progress import Progress, Work
 from diffseg.project import store
+from diffseg.project.review import Wish, request_of
 from diffseg.segmenters import Segmenter, resolve_device
 from diffseg.segmenters.base import load_method
-from diffseg.volume import Volume
 from diffseg_training.calibrating.job import CalibrateJob, Recalibrated
 from diffseg_training.calibrating.reviewed import reviewed_cases
 from diffseg_training.calibration_picture import calibration_plot
@@ -34,9 +35,10 @@ from diffseg_training.finetuning.gathering import Candidate, lesson
 def iter_calibrate_reviewed(job: CalibrateJob) -> Work[Recalibrated]:
     """Calibrate a model on a project's reviewed cases, and keep it as a version.
 
-    The mask of a person is what counts; voxels of structures that the model does not
-    know count nothing. The figures are of patients held out in turn. The new version
-    is what the model's id means, where its parent was.
+    Each case is proposed for as the project would, with what was said of it at image
+    level. The mask of a person is what counts; voxels of structures that the model does
+    not know count nothing. The figures are of patients held out in turn. The new
+    version is what the model's id means, where its parent was.
 
     Yields
     ------
@@ -92,15 +94,17 @@ def _fitted(
     evidence: list[Evidence] = []
     agreement: list[list[float | None]] = []
     made: Proposal | None = None
+    wish = Wish(job.members, job.steps, job.seed)
     for done, one in enumerate(chosen):
         progress = Progress("calibrate", done, len(chosen), one.case.name)
         yield progress
         try:
-            volume = store.open_source(one.case)
+            request, _ = request_of(project, one.case, segmenter.card, wish)
             mask, reviewed = lesson(project, one, labels)
         except UserError as err:
             raise UserError(f"case {one.case.name!r}: {err}") from err
-        made = yield from _proposed(segmenter, volume, job, progress)
+        request = replace(request, keep_members=False)
+        made = yield from _proposed(segmenter, request, progress)
         evidence.append(_evidence(one, made, mask, reviewed, labels, generator))
         agreement.append([told.expected_dice for told in made.structures])
     assert made is not None
@@ -124,9 +128,8 @@ def _fitted(
 
 
 def _proposed(
-    segmenter: Segmenter, volume: Volume, job: CalibrateJob, progress: Progress
+    segmenter: Segmenter, request: Request, progress: Progress
 ) -> Work[Proposal]:
-    request = Request(volume, members=job.members, steps=job.steps, seed=job.seed)
     work = segmenter.iter_propose(request)
     try:
         while True:

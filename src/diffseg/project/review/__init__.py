@@ -21,7 +21,12 @@ from diffseg.project.review.agreement import (
     twice_read,
 )
 from diffseg.project.review.consensus import METHODS, agreed_mask, save_consensus
-from diffseg.project.review.proposing import Proposed, Wish, propose_cases
+from diffseg.project.review.proposing import (
+    Proposed,
+    Wish,
+    propose_cases,
+    request_of,
+)
 from diffseg.project.review.queue import OPEN, Queue, Waiting, queue
 from diffseg.project.review.reading import (
     begin_second_reading,
@@ -67,6 +72,7 @@ __all__ = [
     "propose_cases",
     "queue",
     "readings",
+    "request_of",
     "role_of",
     "save_consensus",
     "second_refused",

@@ -98,7 +98,7 @@ def propose_cases(
             continue
         place = f"{case.name} ({index + 1} of {len(cases)})"
         try:
-            request, unused = _request(project, case, card, wish)
+            request, unused = request_of(project, case, card, wish)
             proposal = yield from _named(place, segmenter.iter_propose(request))
         except UserError as err:
             refused[case.name] = str(err)
@@ -120,10 +120,16 @@ def _has(project: Project, case: Case, card: ModelCard, wish: Wish) -> bool:
     )
 
 
-def _request(
+def request_of(
     project: Project, case: Case, card: ModelCard, wish: Wish
 ) -> tuple[Request, list[str]]:
-    """What is asked of a case, and what is said of it that the model cannot use."""
+    """What is asked of a case, and what is said of it that the model cannot use.
+
+    Raises
+    ------
+    UserError
+        The case's image cannot be read.
+    """
     volume = open_source(case)
     said = {
         name: state
