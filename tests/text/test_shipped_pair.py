@@ -55,6 +55,18 @@ def test_it_reads_every_word_that_ships_for_it(kind: str) -> None:
     check_words(tokenizer, prompts_for(list(book.classes)[:1], book))
 
 
+def test_words_that_it_does_not_know_are_refused_before_a_model_is_made(
+    tmp_path: Path,
+) -> None:
+    parts = Assembly(
+        clip=CLIP, diffusion=DIFFUSION, labels=("lesion",), prompts="dermoscopy"
+    )
+    with pytest.raises(UserError, match="not in this CLIP's vocabulary") as error:
+        assemble(tmp_path / "made", "skin", parts)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "made").exists()
+
+
 def test_it_draws_a_latent() -> None:
     model = load_text_diffusion(DIFFUSION)
     picture = model.vae.decode(torch.zeros(1, 4, 16, 16)).sample

@@ -40,6 +40,7 @@ from diffseg.domain.prompts import (
 from diffseg.errors import UserError
 from diffseg.models import ModelFolder, save_model
 from diffseg.models.clip_files import CONFIG, parts_of
+from diffseg.models.clip_tokens import ClipTokenizer
 from diffseg.models.clip_weights import find_clip, load_clip
 from diffseg.models.folder import sha256_of_folder
 from diffseg.models.pulling import public_weights
@@ -56,6 +57,7 @@ from diffseg.resources import shipped_part
 from diffseg.segmenters.text.assembly import Assembly, Trained
 from diffseg.segmenters.text.cache_files import CACHE, load_cache, save_cache
 from diffseg.segmenters.text.loading import backbone_identities, check_card
+from diffseg.segmenters.text.prompts import check_words
 
 _CLIP, _DIFFUSION = "clip", "diffusion"
 _PAPERS_SIDE, _TRAINED_SIDE = 320, 200
@@ -88,15 +90,17 @@ def assemble(out: str | Path, id: str, parts: Assembly) -> ModelFolder:
     Raises
     ------
     UserError
-        A part is not there or does not fit the others, or `out` holds something.
+        A part is not there or does not fit the others, words are not in the CLIP's
+        vocabulary, or `out` holds something.
     """
     target = Path(out).expanduser()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} is in the way; give a folder that is not there yet")
     table = _labels(parts.labels)
-    network, copied = _backbones(parts)
+    clip = load_clip(parts.clip)  # whole, so that what is broken is told now
+    network, copied = _backbones(parts, clip.identity)
     network |= _sizes(parts, network)
-    network["words"] = _words(table.names, parts)
+    network["words"] = _words(table.names, parts, clip.tokenizer)
     network |= variant_options(parts.variant)
     if parts.diffusion is None:
         network |= {"weight": 0.0}
@@ -150,12 +154,11 @@ def _labels(names: Sequence[str]) -> LabelTable:
 
 
 def _backbones(
-    parts: Assembly,
+    parts: Assembly, identity: str
 ) -> tuple[dict[str, Any], dict[str, dict[str, Path]]]:
     """Where both lie and which they are; and the files to copy, folder by folder."""
     network: dict[str, Any] = {}
     copied: dict[str, dict[str, Path]] = {}
-    clip = load_clip(parts.clip)  # whole, so that what is broken is told now
     found = find_clip(parts.clip)
     at = parts.clip
     folder = _folder_in(parts.clip)
@@ -163,7 +166,7 @@ def _backbones(
         at = f"file:{folder.resolve()}"
         if parts.copy:
             at, copied[_CLIP] = f"{BESIDE}{_CLIP}", parts_of(found)
-    network["clip"] = {"at": at, "identity": clip.identity}
+    network["clip"] = {"at": at, "identity": identity}
     if parts.diffusion is None:
         return network, copied
     whole = _diffusion(parts.diffusion)
@@ -210,7 +213,9 @@ def _sizes(parts: Assembly, network: Mapping[str, Any]) -> dict[str, Any]:
     return {"side": side, "seen": seen if seen < side else None}
 
 
-def _words(names: Sequence[str], parts: Assembly) -> dict[str, Any]:
+def _words(
+    names: Sequence[str], parts: Assembly, tokenizer: ClipTokenizer
+) -> dict[str, Any]:
     """Words of the classes, and templates and background of their book."""
     book: PromptBook = shipped_prompts(parts.prompts)
     if parts.words is not None:
@@ -223,7 +228,8 @@ def _words(names: Sequence[str], parts: Assembly) -> dict[str, Any]:
             classes[plain(name)] = ()
     worded = [name for name in names if classes[plain(name)]]
     if worded:
-        prompts_for(worded, book)  # refuses classes that no text tells apart
+        # Refuses classes that no text tells apart, and words that the CLIP cannot read.
+        check_words(tokenizer, prompts_for(worded, book))
     return {
         "domain": parts.prompts,
         "templates": book.templates,
