@@ -22,10 +22,20 @@ Masks = NDArray[np.bool_]
 
 
 def probabilities(
-    model: Path, dataset: Dataset, split: str, members: int, whole: bool
+    model: Path,
+    dataset: Dataset,
+    split: str,
+    members: int,
+    whole: bool,
+    refined: bool = True,
 ) -> Iterator[tuple[Case, NDArray[np.float16], Masks, Masks]]:
-    """Yield slices with the structure: what a model says of them, and the reference."""
-    segmenter = load_segmenter(str(model), device="cpu")
+    """Yield slices with the structure: what a model says of them, and the reference.
+
+    Without `refined` a model of CLDF leaves its last step, of pixels, away.
+    """
+    segmenter: Any = load_segmenter(str(model), device="cpu")
+    if not refined:
+        segmenter.network.refinement_iterations = 0
     name = segmenter.card.labels.names[0]
     hears = "slice_labels" in segmenter.card.capabilities
     for stack in stacks(dataset.split(split), whole):

@@ -9,9 +9,11 @@ as the stack that they are, its labels by slice; `cldf-alone` sees each by itsel
 Two columns: by image-level labels alone (a proposal as it comes; maps by Otsu's rule in
 each slice), and with what the masks of the fourth part (`val`) chose: one threshold of
 the probability, or of the map, for all slices. `cam-stack` is the map that is refined,
-averaged over a patient's slices as CLDF does. The supervised U-Net sees the masks of
-the same training patients at the same size, for as long as is said. The last column is
-how much better CLDF is, paired by slice, with its interval over patients.
+averaged over a patient's slices as CLDF does; `cam-refined` the same, made finer by the
+pixels of the image as CLDF does; `cldf-unrefined` is CLDF without that. The supervised
+U-Net sees the masks of the same training patients at the same size, for as long as is
+said. The last column is how much better CLDF is, paired by slice, with its interval
+over patients.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ from diffseg.domain.slice_labels import PRESENT
 from diffseg.metrics import paired_interval
 from diffseg.segmenters.cams import unit_maps
 from diffseg.segmenters.cams.choosing import chosen_on_masks, masks_of
+from diffseg.segmenters.refining.pixels import refine_by_pixels
 from diffseg.segmenters.weak.local import local_maps
 from diffseg.segmenters.weak.thresholds import Threshold
 from diffseg_training.dataset import Dataset, load_dataset
@@ -55,8 +58,9 @@ from diffseg_training.recipe import Recipe, load_recipe
 
 app = typer.Typer(add_completion=False, help=__doc__)
 RULES = ("labels", "masks")
-MAPS = ("cam", "cam-stack", "gradient", "perturbed", "anomaly")
-METHODS = (*MAPS, "cldf-alone", "cldf", "student", "unet")
+MAPS = ("cam", "cam-stack", "cam-refined", "gradient", "perturbed", "anomaly")
+MODELS = ("cldf-alone", "cldf-unrefined", "cldf")
+METHODS = (*MAPS, *MODELS, "student", "unet")
 Out = Annotated[Path, typer.Option(help="Where runs and numbers are kept.")]
 
 
@@ -84,23 +88,21 @@ def fold(
     trained(recipe, manifest, home / "cldf", changed, "chain.json")
     chain = load_recipe(recipe)
     for name, maps in sources(home / "cldf", chain):
-        if name in wanted:
-            once(home / f"{name}.json", partial(_of_maps, name, maps, dataset, chain))
-        if f"{name}-stack" in wanted:
-            work = partial(_of_maps, name, maps, dataset, chain, stacked=True)
-            once(home / f"{name}-stack.json", work)
+        for kind in (name, f"{name}-stack", f"{name}-refined"):
+            if kind in wanted:
+                work = partial(_of_maps, kind, maps, dataset, chain)
+                once(home / f"{kind}.json", work)
     model = home / "cldf" / "model"
-    for name, whole in (("cldf-alone", False), ("cldf", True)):
+    for name in MODELS:
         if name in wanted:
-            once(
-                home / f"{name}.json",
-                partial(of_model, model, dataset, members, whole),
-            )
+            how = {"whole": name != "cldf-alone", "refined": name != "cldf-unrefined"}
+            work = partial(of_model, model, dataset, members, **how)
+            once(home / f"{name}.json", work)
     if "unet" in wanted:
         given = [*same_size(chain), f"length.minutes={unet}"]
         trained("lgg-unet", manifest, home / "unet", given, "log.jsonl")
         bound = home / "unet" / "model"
-        once(home / "unet.json", partial(of_model, bound, dataset, 1, False))
+        once(home / "unet.json", partial(of_model, bound, dataset, 1, whole=False))
     show(out)
 
 
@@ -137,9 +139,7 @@ def _difference(
     return f"{mean:+.3f}" + (f" ({ends[0]:+.3f} to {ends[1]:+.3f})" if ends else "")
 
 
-def _of_maps(
-    name: str, maps: Maps, dataset: Dataset, recipe: Recipe, stacked: bool = False
-) -> dict[str, Any]:
+def _of_maps(kind: str, maps: Maps, dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
     """Dice of each test slice by Otsu's rule, and by the threshold of val's masks."""
     found: dict[str, tuple[Floats, Masks]] = {}
     shown: Sequence[LabelledExample] = ()
@@ -148,10 +148,14 @@ def _of_maps(
         examples = prepared(cases, dataset, recipe)
         shown = showing(examples, PRESENT)
         wanted = masks_of_cases(cases, examples)
-        drawn = maps(images_of(shown))
-        if stacked:
+        images = images_of(shown)
+        drawn = maps(images)
+        if kind.endswith(("-stack", "-refined")):
             drawn = _over_stacks(drawn, shown, examples, recipe.network["local_slices"])
-        found[split] = at_size(unit_maps(drawn), wanted), wanted
+        drawn = unit_maps(drawn)
+        if kind.endswith("-refined"):
+            drawn = _refined(drawn, images, recipe)
+        found[split] = at_size(drawn, wanted), wanted
     chosen = chosen_on_masks(*found["val"])
     drawn, wanted = found["test"]
     rules = {"labels": Threshold(kind="otsu"), "masks": chosen.threshold}
@@ -164,7 +168,7 @@ def _of_maps(
         }
         for i, one in enumerate(shown)
     ]
-    return {"method": name, "chosen": chosen.told(), "slices": rows}
+    return {"method": kind, "chosen": chosen.told(), "slices": rows}
 
 
 def _over_stacks(
@@ -195,18 +199,32 @@ def _over_stacks(
     return found
 
 
+def _refined(maps: Floats, images: torch.Tensor, recipe: Recipe) -> Floats:
+    """Maps after pixels that look alike agreed, as CLDF's probabilities do."""
+    network = recipe.network
+    how = {
+        "iterations": network["refinement_iterations"],
+        "dilations": network.get("refinement_dilations", (1, 2, 4, 8)),
+    }
+    parts = [
+        refine_by_pixels(torch.from_numpy(one)[None, None], image[None], **how)
+        for one, image in zip(maps, images, strict=True)
+    ]
+    found: Floats = torch.cat(parts)[:, 0].numpy()
+    return found
+
+
 def of_model(
-    model: Path, dataset: Dataset, members: int, whole: bool
+    model: Path, dataset: Dataset, members: int, *, whole: bool, refined: bool = True
 ) -> dict[str, Any]:
     """Dice of each test slice with the structure by a model's proposals."""
-    held = list(probabilities(model, dataset, "val", members, whole))
+    draw = partial(probabilities, model, dataset, whole=whole, refined=refined)
+    held = list(draw("val", members))
     maps, truth = (np.stack([one[i] for one in held]) for i in (1, 3))
     chosen = chosen_on_masks(maps.astype(np.float32), truth)
     del held, maps
     rows = []
-    for case, likely, mask, wanted in probabilities(
-        model, dataset, "test", members, whole
-    ):
+    for case, likely, mask, wanted in draw("test", members):
         cut = masks_of(likely[None].astype(np.float32), chosen.threshold)[0]
         row = {"case": case.case, "group": case.group}
         rows.append(

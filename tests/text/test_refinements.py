@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from diffseg.errors import UserError
+from diffseg.segmenters.refining.neighbours import ring_offsets, shifted, window_offsets
+from diffseg.segmenters.refining.pixels import pixel_affinity, refine_by_pixels
 from diffseg.segmenters.text.crf import Field, refine_by_field
 from diffseg.segmenters.text.diffusion_refinement import (
     refine_by_attention,
     transition,
     walk,
 )
-from diffseg.segmenters.text.neighbours import ring_offsets, shifted, window_offsets
-from diffseg.segmenters.text.pixel_refinement import pixel_affinity, refine_by_pixels
 
 
 def random(*shape, seed=0):

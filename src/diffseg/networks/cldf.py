@@ -64,6 +64,11 @@ class Cldf(WeakPair):
     local_slices : float
         Standard deviation of the Gaussian by which its maps of neighbouring slices are
         averaged, in slices; 0: each slice by itself.
+    refinement_iterations : int
+        Of the refinement of probabilities by pixels that look alike; 0: none. See
+        `diffseg.segmenters.refining.pixels`.
+    refinement_dilations : sequence of int
+        Distances of the neighbours that it looks at, in pixels.
     """
 
     references: Tensor
@@ -88,6 +93,8 @@ class Cldf(WeakPair):
         local: Mapping[str, Any] | None = None,
         local_weight: float = 0.5,
         local_slices: float = 0.0,
+        refinement_iterations: int = 0,
+        refinement_dilations: Sequence[int] = (1, 2, 4, 8),
     ) -> None:
         super().__init__(image_channels, classes, diffusion, classifier)
         if local is not None:
@@ -120,6 +127,13 @@ class Cldf(WeakPair):
         self.register_buffer("offsets", torch.zeros(classes + 1))
         self.temperature, self.gate = temperature, gate
         self.starts, self.iterations = starts, iterations
+        self.refinement_iterations = refinement_iterations
+        self.refinement_dilations = tuple(refinement_dilations)
+        if not self.refinement_dilations or min(self.refinement_dilations) < 1:
+            raise TypeError(
+                f"refinement_dilations are {self.refinement_dilations}; give some of 1 "
+                "and more"
+            )
 
     def _widths(self) -> tuple[int, ...]:
         """Channels of the maps of the blocks; `ValueError` if there is none such."""

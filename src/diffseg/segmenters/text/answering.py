@@ -16,16 +16,16 @@ from torch.nn import functional
 from diffseg.domain.diclip import DiclipConfig
 from diffseg.networks.cache_adapter import CacheAdapter
 from diffseg.networks.diclip_head import DiclipHead
-from diffseg.segmenters.text.affinity import affinity_refined, symmetric_affinity
-from diffseg.segmenters.text.crf import refine_by_field
-from diffseg.segmenters.text.diffusion_refinement import refine_by_attention
-from diffseg.segmenters.text.feature_store import content_of
-from diffseg.segmenters.text.neighbours import ring_offsets
-from diffseg.segmenters.text.pixel_refinement import (
+from diffseg.segmenters.refining.neighbours import ring_offsets
+from diffseg.segmenters.refining.pixels import (
     DILATIONS,
     pixel_affinity,
     refine_by_pixels,
 )
+from diffseg.segmenters.text.affinity import affinity_refined, symmetric_affinity
+from diffseg.segmenters.text.crf import refine_by_field
+from diffseg.segmenters.text.diffusion_refinement import refine_by_attention
+from diffseg.segmenters.text.feature_store import content_of
 from diffseg.segmenters.text.prompts import TextEmbeddings
 from diffseg.segmenters.text.pseudo_masks import with_background
 from diffseg.segmenters.text.retrieval import (

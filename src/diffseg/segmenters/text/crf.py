@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffseg.errors import UserError
-from diffseg.segmenters.text.neighbours import Offset, shifted, window_offsets
+from diffseg.segmenters.refining.neighbours import Offset, shifted, window_offsets
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from torch.nn import functional
 from diffseg.diffusion import NoiseSchedule
 from diffseg.domain.slice_labels import PRESENT
 from diffseg.networks.cldf import Cldf
+from diffseg.segmenters.refining.pixels import refine_by_pixels
 from diffseg.segmenters.weak.clusters import clustered
 from diffseg.segmenters.weak.features import (
     ClassifierMaps,
@@ -100,7 +101,7 @@ def by_embedding(look: Look, slices: Slices) -> Floats:
     embedded = embeddings(look, slices)[..., :rows, :columns].cpu().numpy()
     added = local_log_odds(slices, network.local_weight)
     local = None if added is None else added[..., :rows, :columns].cpu().numpy()
-    return np.stack(
+    found = np.stack(
         [
             probabilities(
                 one,
@@ -112,3 +113,25 @@ def by_embedding(look: Look, slices: Slices) -> Floats:
             for place, one in enumerate(embedded)
         ]
     )
+    return refined(found, slices.image[..., :rows, :columns], network)
+
+
+def refined(found: Floats, image: Tensor, network: Cldf) -> Floats:
+    """Class probabilities (B, K + 1, Y, X) after pixels that look alike agreed.
+
+    Features come from maps far coarser than the image, and so do edges of what they
+    draw. Slice by slice: the weights of all neighbours are many times an image.
+    """
+    iterations, dilations = network.refinement_iterations, network.refinement_dilations
+    if not iterations:
+        return found
+    parts = [
+        refine_by_pixels(
+            torch.from_numpy(one[None]).to(plane.device),
+            plane[None],
+            iterations=iterations,
+            dilations=dilations,
+        )
+        for one, plane in zip(found, image, strict=True)
+    ]
+    return cast("Floats", torch.cat(parts).cpu().numpy())

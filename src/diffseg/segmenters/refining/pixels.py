@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from diffseg.errors import UserError
-from diffseg.segmenters.text.neighbours import Offset, Surrounded, ring_offsets
+from diffseg.segmenters.refining.neighbours import Offset, Surrounded, ring_offsets
 
 DILATIONS = (1, 2, 4, 8, 12, 24)
 _WIDTH = 0.3  # of both affinities, in standard deviations of the neighbourhood

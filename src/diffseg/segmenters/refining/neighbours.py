@@ -1,4 +1,4 @@
-"""Pixels beside pixels: what `pixel_refinement` and `crf` share."""
+"""Pixels beside pixels: what refinements of class maps share."""
 
 from __future__ import annotations
 
