@@ -53,12 +53,14 @@ from diffseg.segmenters.refining.pixels import refine_by_pixels
 from diffseg.segmenters.weak.local import local_maps
 from diffseg.segmenters.weak.thresholds import Threshold
 from diffseg_training.dataset import Dataset, load_dataset
+from diffseg_training.evenly import evenly
 from diffseg_training.labelled import LabelledExample
 from diffseg_training.recipe import Recipe, load_recipe
 
 app = typer.Typer(add_completion=False, help=__doc__)
 RULES = ("labels", "masks")
 MAPS = ("cam", "cam-stack", "cam-refined", "gradient", "perturbed", "anomaly")
+SLOW = ("perturbed", "anomaly")
 MODELS = ("cldf-alone", "cldf-unrefined", "cldf")
 METHODS = (*MAPS, *MODELS, "student", "unet")
 Out = Annotated[Path, typer.Option(help="Where runs and numbers are kept.")]
@@ -73,6 +75,7 @@ def fold(
     unet: Annotated[float, typer.Option(help="Minutes of the U-Net.")] = 10.0,
     members: Annotated[int, typer.Option(help="Of a proposal.")] = 1,
     recipe: Annotated[str, typer.Option(help="Of the chain: name or file.")] = RECIPE,
+    most: Annotated[int, typer.Option(help="Slices of a slow map, evenly.")] = 1000,
     only: Annotated[
         list[str] | None, typer.Option(help="Methods to draw; repeatable. All.")
     ] = None,
@@ -90,7 +93,8 @@ def fold(
     for name, maps in sources(home / "cldf", chain):
         for kind in (name, f"{name}-stack", f"{name}-refined"):
             if kind in wanted:
-                work = partial(_of_maps, kind, maps, dataset, chain)
+                count = most if kind in SLOW else None
+                work = partial(_of_maps, kind, maps, dataset, chain, count)
                 once(home / f"{kind}.json", work)
     model = home / "cldf" / "model"
     for name in MODELS:
@@ -139,7 +143,9 @@ def _difference(
     return f"{mean:+.3f}" + (f" ({ends[0]:+.3f} to {ends[1]:+.3f})" if ends else "")
 
 
-def _of_maps(kind: str, maps: Maps, dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
+def _of_maps(
+    kind: str, maps: Maps, dataset: Dataset, recipe: Recipe, most: int | None = None
+) -> dict[str, Any]:
     """Dice of each test slice by Otsu's rule, and by the threshold of val's masks."""
     found: dict[str, tuple[Floats, Masks]] = {}
     shown: Sequence[LabelledExample] = ()
@@ -148,6 +154,9 @@ def _of_maps(kind: str, maps: Maps, dataset: Dataset, recipe: Recipe) -> dict[st
         examples = prepared(cases, dataset, recipe)
         shown = showing(examples, PRESENT)
         wanted = masks_of_cases(cases, examples)
+        if most is not None:
+            places = evenly(range(len(shown)), most)
+            shown, wanted = [shown[i] for i in places], wanted[places]
         images = images_of(shown)
         drawn = maps(images)
         if kind.endswith(("-stack", "-refined")):
