@@ -6,11 +6,11 @@
 `--out` is where `text_ladder.py run` left its models. Each setting draws slices of val
 by texts and attention, without a cache: mean Dice of masks as they come and by Otsu's
 threshold, and the area under the ROC curve of the probability inside of the reference
-against outside, which no threshold touches; 0.5 says nothing, less is inverted. Two
+against outside, which no threshold touches; 0.5 says nothing, less is inverted. Three
 attentions are no model's: `same` is what the best of all would say, that patches attend
-to those which are as much inside of the reference; `near` knows nothing of the image,
-and lets patches attend to those around them. `paper` is the paper's stream and
-likeness, whatever the ladder was run with.
+to those which are as much inside of the reference; `near` and `even` know nothing of
+the image, and let patches attend to those around them, or to all alike. `paper` is the
+paper's stream and likeness, whatever the ladder was run with.
 
 Of layers and timesteps it is also told how many times more than chance places inside
 attend to places inside, before the clustering: 1 is an attention that knows nothing.
@@ -74,8 +74,10 @@ TRIED: Mapping[str, Mapping[str, dict[str, Any]]] = {
 FOREIGN: Mapping[str, dict[str, Any]] = {
     "same": {},
     "near": {},
+    "even": {},
     "same-paper": PAPER,
     "near-paper": PAPER,
+    "even-paper": PAPER,
 }
 """Attentions of no model, with weights 1 and 3."""
 
@@ -158,9 +160,7 @@ def _of_foreign(
         def foreign(
             _: Any, image: Tensor, grid: tuple[int, int], *rest: Any, case: Case = case
         ) -> Correlation:
-            found = (
-                _near(grid) if kind.startswith("near") else alike(inside_of(case, grid))
-            )
+            found = _foreign(kind.removesuffix("-paper"), case, grid)
             return Correlation(found, found)
 
         with mock.patch.object(looking, "enhance", foreign):
@@ -177,6 +177,14 @@ def _told(drawn: Sequence[Drawn]) -> dict[str, Any]:
         values = [row[key] for row in rows if row[key] is not None]
         found[name] = float(np.mean(values))
     return found
+
+
+def _foreign(kind: str, case: Case, grid: tuple[int, int]) -> Tensor:
+    """An attention (1, N, N) of no model."""
+    if kind == "near":
+        return _near(grid)
+    inside = inside_of(case, grid)
+    return alike(torch.zeros_like(inside) if kind == "even" else inside)
 
 
 def inside_of(case: Case, grid: tuple[int, int]) -> Tensor:

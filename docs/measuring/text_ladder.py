@@ -89,6 +89,7 @@ def run(
         given_too = [length, *(set_ or [])]
         trained(str(recipe), manifest, home / "run", given_too, "cached")
         told = {"set": name, "pair": [clip, diffusion], "fold": fold, "most": most}
+        told |= {"minutes": minutes, "changed": list(set_ or [])}
         atomic_write_bytes(home / _TOLD, json.dumps(told).encode())
         for step in STEPS:
             once(home / f"{step}.json", partial(_of_step, home, dataset, step, most))

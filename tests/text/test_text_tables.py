@@ -101,3 +101,19 @@ def test_a_difference_is_paired_by_slice() -> None:
     theirs = rows(0.1, 0.2, 0.3, 0.4)
     ours = list(reversed(rows(0.3, 0.4, 0.5, 0.6)))
     assert relatives._better(ours, theirs) == "+0.200 (+0.200 to +0.200)"
+
+
+def test_an_effect_is_of_slices_and_its_spread_of_patients() -> None:
+    effects = script("text_effects")
+    ours, theirs = (
+        [
+            {"case": case, "group": case[0], "dice otsu": value}
+            for case, value in zip(("a1", "a2", "b1"), values, strict=True)
+        ]
+        for values in ((0.5, 0.7, 0.9), (0.4, 0.6, 0.2))
+    )
+    value, draws = effects.effect(ours, theirs, "dice otsu")
+    assert value == pytest.approx(0.3)
+    # Twice the first patient, one of each, twice the second.
+    assert np.allclose(np.unique(draws.round(6)), [0.1, 0.3, 0.7])
+    assert effects.cell(value, draws) == "+0.300 (+0.100 to +0.700)"
