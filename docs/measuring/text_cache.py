@@ -47,6 +47,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__d
 NUMBERS = (4, 16, 50)
 SOURCES = ("labelled", "generated")
 MIXED = "mixed"
+STREAMS: dict[str, dict[str, str]] = {
+    "paper": {},
+    "surgery": {"streams": "surgery", "similarity": "surgery"},
+}
 _SEEN = {
     "dims": 2,
     "channels": COLOURS,
@@ -79,14 +83,15 @@ def classes(
     pair: Annotated[str, typer.Option(help="CLIP,DIFFUSION: names or folders.")],
     data: Annotated[Path, typer.Option(help="The small pair's data.")],
     out: Out,
+    streams: Annotated[str, typer.Option(help="paper or surgery.")] = "paper",
     most: Most = 20,
 ) -> None:
     """Draw with caches of some classes."""
     home = out / MIXED
-    dataset, model = _mixed(home, data, pair, most)
+    dataset, model = _mixed(home, data, pair, streams, most)
     names = dataset.labels.names
     for count in range(len(names) + 1):
-        path = home / f"classes-{count}.json"
+        path = home / f"classes-{streams}-{count}.json"
         once(path, partial(_of_classes, model, dataset, names[:count]))
     show(out)
 
@@ -103,21 +108,29 @@ def show(out: Out) -> None:
                 if rows:
                     start = f"| {home.name} | {source} | {number} | {len(rows)} "
                     print(f"{start}| {' | '.join(_cells(rows))} |")
-    paths = sorted((out / MIXED).glob("classes-*.json"))
-    if not paths:
-        return
-    names = list(dict.fromkeys(row["class"] for row in _rows(paths[0])))
-    print(f"\n| cached | {' | '.join(names)} | mean of classes |")
-    print("|---" * (2 + len(names)) + "|")
+    for streams in STREAMS:
+        _show_classes(sorted((out / MIXED).glob(f"classes-{streams}-*.json")), streams)
+
+
+def _show_classes(paths: Sequence[Path], streams: str) -> None:
+    """Mean Dice and AUROC of each class, and over classes, by what is cached."""
+    names = (
+        list(dict.fromkeys(row["class"] for row in _rows(paths[0]))) if paths else []
+    )
+    if names:
+        print(f"\n| cached, {streams} | {' | '.join(names)} | mean of classes |")
+        print("|---" * (2 + len(names)) + "|")
     for path in paths:
-        rows = _rows(path)
-        means = []
-        for name in names:
-            mine = [row["dice labels"] for row in rows if row["class"] == name]
-            means.append(float(np.mean(mine)))
-        told = " | ".join(f"{value:.3f}" for value in [*means, float(np.mean(means))])
+        rows, told = _rows(path), []
+        for key in ("dice labels", "auroc"):
+            means = [
+                float(np.mean([row[key] for row in rows if row["class"] == name]))
+                for name in names
+            ]
+            told.append([f"{value:.3f}" for value in [*means, np.mean(means)]])
+        cells = ["; ".join(both) for both in zip(*told, strict=True)]
         cached = json.loads(path.read_text())["cached"]
-        print(f"| {len(cached) / len(names):.0%} | {told} |")
+        print(f"| {len(cached) / len(names):.0%} | {' | '.join(cells)} |")
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -173,7 +186,9 @@ def _drawn(model: Diclip, case: Case, index: int) -> Drawn:
     return Drawn(case.case, case.group, likely, made.mask[0] == index + 1, truth)
 
 
-def _mixed(home: Path, data: Path, pair: str, most: int) -> tuple[Dataset, Diclip]:
+def _mixed(
+    home: Path, data: Path, pair: str, streams: str, most: int
+) -> tuple[Dataset, Diclip]:
     """A data set of all structures, one an image, and a model of them."""
     sets = read_sets()
     values = {
@@ -192,7 +207,7 @@ def _mixed(home: Path, data: Path, pair: str, most: int) -> tuple[Dataset, Dicli
     }
     path = home / "words.yaml"
     path.write_text(yaml.safe_dump(words, sort_keys=False))
-    folder = home / "model"
+    folder = home / f"model-{streams}"
     if not (folder / "card.json").is_file():
         clip, _, diffusion = pair.partition(",")
         parts = Assembly(
@@ -202,7 +217,7 @@ def _mixed(home: Path, data: Path, pair: str, most: int) -> tuple[Dataset, Dicli
             words=path,
             preparation=Preparation.model_validate(_SEEN),
             channels=COLOURS,
-            options={"streams": "surgery", "similarity": "surgery"},
+            options=STREAMS[streams],
             copy=False,
         )
         assemble(folder, MIXED, parts)
