@@ -5,11 +5,10 @@
 
 `--out` is where `text_ladder.py run` left its models. Each phase runs in a process of
 its own with an empty store of features, and tells its seconds and its highest memory
-above a process that holds the model and the libraries alone. Offline: a cache of 50
-labelled images, one of 50 that the text-to-image model draws, 300 steps of adapter and
-head with all features looked up for the first time. Online: an image and a word, the
-first time, and another word; by maps, and by the head, after a proposal of another
-image.
+above a process that holds the libraries alone. Offline: a cache of 50 labelled images,
+one of 50 that the text-to-image model draws, 300 steps of adapter and head with all
+features looked at for the first time. Online: an image and a word, the first time, and
+another word; by maps, and by the head, after a proposal of another image.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from diffseg_training.settings.diclip import Caching
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 STEPS = 300
 PHASES = {
-    "nothing": "model and libraries, idle",
+    "nothing": "libraries and the list of images, idle",
     "labelled": "offline: cache of labelled images",
     "generated": "offline: cache of drawn images",
     "training": f"offline: {STEPS} steps of adapter and head",
@@ -113,7 +112,6 @@ def _phases() -> Mapping[str, Callable[[Path], list[float]]]:
 
 def _nothing(home: Path) -> list[float]:
     load_dataset(home / "manifest.csv")
-    model_of(home / "run", "negative")
     return []
 
 
