@@ -44,8 +44,10 @@ from diffseg_training.settings.diclip import Caching
 from diffseg_training.text.picture_sets import class_names, read_sets
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-NUMBERS = (4, 16, 50)
-SOURCES = ("labelled", "generated")
+CACHES = (
+    ("none", 0),
+    *((source, n) for source in ("labelled", "generated") for n in (4, 16, 50)),
+)
 MIXED = "mixed"
 STREAMS: dict[str, dict[str, str]] = {
     "paper": {},
@@ -71,10 +73,13 @@ def images(
     dataset = load_dataset(home / "manifest.csv")
     cases = [c for split in ("val", "test") for c in showing(dataset, split, most)]
     model = model_of(home / "run", "negative")
-    for source in SOURCES:
-        for number in NUMBERS:
-            path = home / f"cache-{source}-{number}.json"
-            once(path, partial(_of_images, model, dataset, cases, source, number))
+    for source, number in CACHES:
+        path = home / f"cache-{source}-{number}.json"
+        if source == "none":
+            without = model_of(home / "run", "vce")
+            once(path, partial(_drawn_by, without, dataset, cases))
+            continue
+        once(path, partial(_of_images, model, dataset, cases, source, number))
     show(out)
 
 
@@ -102,12 +107,11 @@ def show(out: Out) -> None:
     print(f"| set | cache of | images | slices | {' | '.join(SHOWN.values())} |")
     print("|---" * (4 + len(SHOWN)) + "|")
     for home in sorted({path.parent for path in out.glob("*/cache-*.json")}):
-        for source in SOURCES:
-            for number in NUMBERS:
-                rows = _rows(home / f"cache-{source}-{number}.json")
-                if rows:
-                    start = f"| {home.name} | {source} | {number} | {len(rows)} "
-                    print(f"{start}| {' | '.join(_cells(rows))} |")
+        for source, number in CACHES:
+            rows = _rows(home / f"cache-{source}-{number}.json")
+            if rows:
+                start = f"| {home.name} | {source} | {number} | {len(rows)} "
+                print(f"{start}| {' | '.join(_cells(rows))} |")
     for streams in STREAMS:
         _show_classes(sorted((out / MIXED).glob(f"classes-{streams}-*.json")), streams)
 
@@ -157,8 +161,12 @@ def _of_images(
         how = Caching(generated=number, prompt=prompt)
     cached = recached(model, dataset, how)
     assert cached.network.cache is not None
-    rows = [told_of(one) for one in drawn_by(cached, dataset, cases)]
-    return {"keys": dict(cached.network.cache.counts()), "slices": rows}
+    keys = dict(cached.network.cache.counts())
+    return {"keys": keys, **_drawn_by(cached, dataset, cases)}
+
+
+def _drawn_by(model: Diclip, dataset: Dataset, cases: Sequence[Case]) -> dict[str, Any]:
+    return {"slices": [told_of(one) for one in drawn_by(model, dataset, cases)]}
 
 
 def _of_classes(
