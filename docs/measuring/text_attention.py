@@ -22,7 +22,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
 from unittest import mock
 
@@ -41,7 +40,7 @@ from diffseg.segmenters.text import looking
 from diffseg.segmenters.text.enhancement import Correlation, Enhancement, enhance
 from diffseg.segmenters.text.feature_store import FeatureStore
 from diffseg.segmenters.text.seen import Noise, channels_shown, fitting_size
-from diffseg.volume import read_mask
+from diffseg.volume import atomic_write_bytes, read_mask
 from diffseg_training.dataset import Case, Dataset, load_dataset
 from diffseg_training.labelled import prepare_labelled
 from diffseg_training.recipe_labels import Labelling
@@ -79,7 +78,8 @@ FOREIGN: Mapping[str, dict[str, Any]] = {
     "near-paper": PAPER,
     "even-paper": PAPER,
 }
-"""Attentions of no model, with weights 1 and 3."""
+"""Attentions of no model."""
+WEIGHTS = ("1", "3")
 
 
 @app.command()
@@ -93,43 +93,46 @@ def run(
     dataset = load_dataset(home / "manifest.csv")
     cases = showing(dataset, "val", most)
     model = model_of(home / "run", "vce")
+    pieces = home / "attention"  # of which a run that was ended goes on
+    pieces.mkdir(exist_ok=True)
+    found: dict[str, Any] = {}
     for option, values in TRIED.items():
         for value, changes in values.items():
-            path = home / f"attention-{option}-{value}.json"
-            once(path, partial(_of_options, model, dataset, cases, changes))
+            work = partial(_of_options, model, dataset, cases, changes)
+            name = f"{option} {value}"
+            found[name] = once(pieces / f"{option}-{value}.json", work)
     for kind in FOREIGN:
-        for weight in (1.0, 3.0):
-            path = home / f"attention-{kind}-{weight:g}.json"
-            once(path, partial(_of_foreign, model, dataset, cases, kind, weight))
-    once(home / "attention-lift.json", partial(_lifts, model, dataset, cases))
+        for weight in WEIGHTS:
+            work = partial(_of_foreign, model, dataset, cases, kind, float(weight))
+            name = f"{kind} {weight}"
+            found[name] = once(pieces / f"{kind}-{weight}.json", work)
+    found |= once(pieces / "lift.json", partial(_lifts, model, dataset, cases))
+    atomic_write_bytes(home / "attention.json", json.dumps(found).encode())
     show(out)
 
 
 @app.command()
 def show(out: Out) -> None:
     """Print what every setting reaches, and what layers attend to."""
-    homes = sorted({path.parent for path in out.glob("*/attention-lift.json")})
-    print(f"| option | value | {' | '.join(home.name for home in homes)} |")
-    print("|---" * (2 + len(homes)) + "|")
+    paths = sorted(out.glob("*/attention.json"))
+    sets = " | ".join(path.parent.name for path in paths)
+    found = [json.loads(path.read_text()) for path in paths]
+    print(f"| option | value | {sets} |")
+    print("|---" * (2 + len(paths)) + "|")
     rows = [(option, value) for option in TRIED for value in TRIED[option]]
-    rows += [(kind, weight) for kind in FOREIGN for weight in ("1", "3")]
+    rows += [(kind, weight) for kind in FOREIGN for weight in WEIGHTS]
     for option, value in rows:
-        cells = [_cell(home / f"attention-{option}-{value}.json") for home in homes]
-        print(f"| {option} | {value} | {' | '.join(cells)} |")
-    print()
-    print(f"| layer | timestep | {' | '.join(home.name for home in homes)} |")
-    print("|---" * (2 + len(homes)) + "|")
-    found = [json.loads((home / "attention-lift.json").read_text()) for home in homes]
+        cells = " | ".join(_cell(one[f"{option} {value}"]) for one in found)
+        print(f"| {option} | {value} | {cells} |")
+    print(f"\n| layer | timestep | {sets} |")
+    print("|---" * (2 + len(paths)) + "|")
     for layer in LAYERS:
         for timestep in TIMESTEPS:
             told = [f"{one['lift'][layer][f'{timestep}']:.2f}" for one in found]
             print(f"| {layer} | {timestep} | {' | '.join(told)} |")
 
 
-def _cell(path: Path) -> str:
-    if not path.is_file():
-        return ""
-    one = json.loads(path.read_text())
+def _cell(one: Mapping[str, Any]) -> str:
     return f"{one['dice']:.3f}; {one['dice otsu']:.3f}; {one['auroc']:.3f}"
 
 
