@@ -60,7 +60,7 @@ def main(
             labels=(TEXT,),
             diffusion="small-text-diffusion",
             prompts="small-dermoscopy",
-            # The paper's stream shows lesions inverted; see docs/text.md.
+            # They find more of lesions than the paper's; see docs/text-results.md.
             options={"streams": "surgery", "similarity": "surgery"},
             about=ABOUT,
         )

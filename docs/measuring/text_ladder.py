@@ -42,6 +42,7 @@ from weak_folds import by_its_own, mean_cell, once, parted, trained
 
 from diffseg.domain import Presence
 from diffseg.errors import UserError
+from diffseg.segmenters.diclip import Diclip
 from diffseg.volume import atomic_write_bytes
 from diffseg_training.dataset import Case, Dataset, load_dataset
 from diffseg_training.evenly import evenly
@@ -88,6 +89,7 @@ def run(
         given_too = [length, *(set_ or [])]
         trained(str(recipe), manifest, home / "run", given_too, "cached")
         told = {"set": name, "pair": [clip, diffusion], "fold": fold, "most": most}
+        told |= {"minutes": minutes, "changed": list(set_ or [])}
         atomic_write_bytes(home / _TOLD, json.dumps(told).encode())
         for step in STEPS:
             once(home / f"{step}.json", partial(_of_step, home, dataset, step, most))
@@ -143,9 +145,8 @@ def showing(dataset: Dataset, split: str, most: int) -> list[Case]:
     return evenly(having, most)
 
 
-def _of_step(home: Path, dataset: Dataset, step: str, most: int) -> dict[str, Any]:
-    """Scores of each test slice by a step, by each rule."""
-    model = model_of(home / "run", step)
+def of_model(model: Diclip, dataset: Dataset, most: int) -> dict[str, Any]:
+    """Scores of each test slice by a model, by each rule."""
     drawn: dict[str, list[Drawn]] = {
         split: list(drawn_by(model, dataset, showing(dataset, split, most)))
         for split in ("val", "test")
@@ -153,7 +154,12 @@ def _of_step(home: Path, dataset: Dataset, step: str, most: int) -> dict[str, An
     value, dice = threshold_on(drawn["val"])
     rows = [scored(one, value) for one in drawn["test"]]
     chosen = {"threshold": value, "dice": dice, "slices": len(drawn["val"])}
-    return {"step": step, "chosen on val": chosen, "slices": rows}
+    return {"chosen on val": chosen, "slices": rows}
+
+
+def _of_step(home: Path, dataset: Dataset, step: str, most: int) -> dict[str, Any]:
+    """Scores of a step's model."""
+    return {"step": step, **of_model(model_of(home / "run", step), dataset, most)}
 
 
 def _of_setting(

@@ -22,11 +22,13 @@ from diffseg.progress import run
 from diffseg.segmenters.cams.choosing import GRID
 from diffseg.segmenters.diclip import Diclip
 from diffseg.segmenters.text.answering import Answerer
+from diffseg.segmenters.text.cache_looking import CacheSlice
 from diffseg.segmenters.text.retrieval import memory_of
 from diffseg.segmenters.weak.thresholds import Threshold
 from diffseg.volume import read_mask
 from diffseg_training.dataset import Case, Dataset, read_image
 from diffseg_training.labelled import prepare_labelled
+from diffseg_training.objectives.labels import auroc
 from diffseg_training.recipe_labels import Labelling
 from diffseg_training.settings.diclip import Caching
 from diffseg_training.text.cache_slices import chosen_slices
@@ -130,8 +132,8 @@ def model_of(folder: Path, step: str) -> Diclip:
     """The model of a step, of what a training left in `folder`."""
     if step in ("adapter", "head"):
         answer = "head" if step == "head" else "maps"
-        return _answering(read_folder(folder / "model"), answer)
-    model = _answering(read_folder(folder / "cached" / "model"), "maps")
+        return answering(read_folder(folder / "model"), answer)
+    model = answering(read_folder(folder / "cached" / "model"), "maps")
     config = model.network.config
     if step == "text":
         return _with(model, config.model_copy(update={"weight": 0.0}), cached=False)
@@ -141,7 +143,7 @@ def model_of(folder: Path, step: str) -> Diclip:
     return _with(model, config.model_copy(update={"negative": negative}), cached=True)
 
 
-def _answering(folder: ModelFolder, answer: str) -> Diclip:
+def answering(folder: ModelFolder, answer: str) -> Diclip:
     """A model of a folder that answers so, whatever its card says."""
     network = {**folder.card.network, "answer": answer}
     card = folder.card.model_copy(update={"network": network})
@@ -158,9 +160,8 @@ def _with(model: Diclip, config: DiclipConfig, *, cached: bool) -> Diclip:
 
 def swept_model(folder: Path, dataset: Dataset, name: str, value: float) -> Diclip:
     """The model of step `negative` with one setting changed, its cache built anew."""
-    model = _answering(read_folder(folder / "cached" / "model"), "maps")
-    parts = model.network
-    config = parts.config
+    model = answering(read_folder(folder / "cached" / "model"), "maps")
+    config = model.network.config
     if name == "weight":
         changed = config.model_copy(update={"cache_weight": value})
         return _with(model, changed, cached=True)
@@ -169,13 +170,23 @@ def swept_model(folder: Path, dataset: Dataset, name: str, value: float) -> Dicl
         how = Caching(clusters=int(value), background_clusters=2 * int(value))
     else:
         config = config.model_copy(update={"rounds": int(value)})
-    bare = replace(
-        model,
-        network=replace(parts, config=config, answerer=Answerer(config), cache=None),
-    )
-    cases = dataset.split("train")
-    work = prepare_labelled(cases, dataset, model.card.preparation, Labelling())
-    slices = chosen_slices(model.card, run(work), how.images)
+    changed = replace(model, network=replace(model.network, config=config))
+    return recached(changed, dataset, how)
+
+
+def recached(model: Diclip, dataset: Dataset, how: Caching) -> Diclip:
+    """The model with another cache: of labelled images of train, and drawn ones.
+
+    Of `how.generated` alone where some are drawn.
+    """
+    parts = model.network
+    config = parts.config
+    bare = replace(model, network=replace(parts, answerer=Answerer(config), cache=None))
+    slices: list[CacheSlice] = []
+    if not how.generated:
+        cases = dataset.split("train")
+        work = prepare_labelled(cases, dataset, model.card.preparation, Labelling())
+        slices = chosen_slices(model.card, run(work), how.images)
     cache, _ = run(iter_cache(bare, how, slices))
     answerer = Answerer(config, memory_of(cache))
     return replace(bare, network=replace(bare.network, answerer=answerer, cache=cache))
@@ -224,6 +235,17 @@ def scored(one: Drawn, threshold: float) -> dict[str, Any]:
     counts = class_counts(one.mask.astype(np.uint8), one.truth.astype(np.uint8), 1)
     right, wrong = counts.true_positive[1], counts.false_positive[1]
     return {**row, "right": int(right), "wrong": int(wrong)}
+
+
+def told_of(one: Drawn) -> dict[str, Any]:
+    """Dice of a slice by the rules that labels alone allow, and what no rule touches.
+
+    That is the area under the ROC curve of the probability, inside of the reference
+    against outside.
+    """
+    row = scored(one, 0.5)
+    kept = {name: row[name] for name in ("case", "group", "dice labels", "dice otsu")}
+    return {**kept, "auroc": auroc(one.likely.ravel(), one.truth.ravel())}
 
 
 def _dice(mask: NDArray[Any], truth: Bools) -> float:

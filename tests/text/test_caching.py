@@ -156,6 +156,63 @@ def test_a_data_set_of_labels_becomes_a_cache_and_no_mask_is_read(
     assert main(["models", "verify", str(out)]) == 0
 
 
+@pytest.mark.parametrize("drawn", [False, True])
+def test_of_a_class_without_keys_words_go_on_telling(
+    source: ModelFolder, tmp_path: Path, capsys: Captured, drawn: bool
+) -> None:
+    data = pictures.write_pictures(tmp_path / "data")
+    out = tmp_path / "cached"
+    asked = ["models", "cache", str(source.path), "--id", "cached"]
+    given = ["--generate", "2", "--drawing-steps", "2"] if drawn else ["--data", data]
+    asked += [*map(str, given), "--classes", "lesion", "--out", str(out), "--json"]
+    assert main(asked) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["keys"]["hair"] == 0
+    assert told["keys"]["lesion"] > 0
+    # Images that show hair alone are no background of lesions.
+    assert told["images"] == {"labelled": 4 * (not drawn), "generated": 2 * drawn,
+                              "correction": 0}  # fmt: skip
+    lesion, hair = (
+        [loaded(one).propose(tiny.request(text=text)).probability for one in
+         (source, read_folder(out))]
+        for text in ("lesion", "hair")
+    )  # fmt: skip
+    assert not np.array_equal(*lesion)
+    np.testing.assert_array_equal(*hair)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--classes", "lesion,nail"], "'nail' is no class of the model"),
+        (["--classes", "hair", "--weighting", "softmax"], "weighting softmax"),
+    ],
+)
+def test_classes_that_cannot_be_cached_alone_are_one_line(
+    source: ModelFolder, tmp_path: Path, capsys: Captured, more: list[str], told: str
+) -> None:
+    data = pictures.write_pictures(tmp_path / "data")
+    asked = ["models", "cache", str(source.path), "--id", "cached", "--data", str(data)]
+    assert main([*asked, *more, "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert told in said
+
+
+def test_of_a_correction_only_the_cached_class_counts(source: ModelFolder) -> None:
+    import torch
+
+    classes = np.zeros((40, 40), np.uint8)
+    classes[:16, :16], classes[24:, 24:] = 1, 2
+    image = torch.from_numpy(picture())
+    one = CacheSlice(image, CachedImage("a", "correction"), classes=classes)
+    cache, _ = run(iter_cache(loaded(source), Caching(classes=("hair",)), (), [one]))
+    assert cache.classes.tolist() == [0, 2]
+    every, _ = run(iter_cache(loaded(source), Caching(), (), [one]))
+    # What shows the other class is no background, either.
+    np.testing.assert_array_equal(cache.keys, every.keys[[0, 2]])
+
+
 def test_it_is_added_among_the_models(
     source: ModelFolder, tmp_path: Path, capsys: Captured
 ) -> None:

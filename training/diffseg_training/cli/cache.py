@@ -40,6 +40,9 @@ def cache(
     images: Annotated[
         int, typer.Option(help="Most slices of a class, and without any.")
     ] = 50,
+    classes: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Cached ones; else all.")
+    ] = "",
     clusters: Annotated[int, typer.Option(help="Keys of a class.")] = 10,
     background: Annotated[int, typer.Option(help="Keys of the background.")] = 20,
     weighting: Annotated[
@@ -73,6 +76,7 @@ def cache(
     how = _how(
         images=images,
         generated=generate,
+        classes=tuple(one.strip() for one in classes.split(",")) if classes else None,
         clusters=clusters,
         background_clusters=background,
         weighting=weighting,

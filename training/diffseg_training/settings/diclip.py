@@ -33,6 +33,12 @@ class Caching(Part):
     )
     drawing_steps: int = Field(45, ge=1, title="Steps of such an image")
     guidance: float = Field(10.0, ge=0, title="How far its prompt is followed")
+    classes: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        title="Classes that are cached",
+        description="Words alone tell of the others; None: all",
+    )
     clusters: int | None = Field(
         10, ge=1, title="Keys of a class", description="None: one an image"
     )

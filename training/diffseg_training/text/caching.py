@@ -27,6 +27,12 @@ from diffseg.segmenters.text.masked_means import MaskedMeans
 from diffseg_training.labelled_project import PATIENT
 from diffseg_training.settings.diclip import Caching
 from diffseg_training.text.cache_slices import corrected_slices, labelled_slices
+from diffseg_training.text.cached_classes import (
+    cached_classes,
+    means_of_cached,
+    of_cached,
+    require_keys,
+)
 
 _PUBLIC = 512  # pixels that Stable Diffusion draws; the paper then draws 384
 
@@ -130,17 +136,20 @@ def iter_cache(
     Raises
     ------
     UserError
-        A class has no usable image, or the cache holds an image already.
+        A class has no usable image, the cache holds an image already, or a class that
+        is to be cached is none of the model's.
     """
     parts, names = model.network, model.card.labels.names
     looker = CacheLooker(
         parts, names, model.store, steps=model.card.sampling.steps, seed=seed
     )
-    drawn = yield from _generated(model, looker, how, seed)
+    cached = cached_classes(how, names)
+    labelled, corrected = of_cached(labelled, cached), of_cached(corrected, cached)
+    drawn = yield from _generated(model, looker, how, seed, cached)
     shown, pictures = _pictured([*labelled, *drawn, *corrected])
     last = len(labelled) + len(drawn)
-    pooled = yield from _looked(looker, shown[:last], "labelled")
-    own = yield from _looked(looker, shown[last:], "corrected")
+    pooled = yield from _looked(looker, shown[:last], "labelled", cached)
+    own = yield from _looked(looker, shown[last:], "corrected", cached)
     backbones, cache = backbone_identities(parts.config), parts.cache
     if cache is None:
         own_first = not len(pooled.classes)
@@ -157,12 +166,12 @@ def iter_cache(
             background_text=looker.background,
             weighting=how.weighting,
             normalisation=looker.normalisation,
-            partial=bool(len(own.classes)) and not own_first,
+            partial=how.classes is not None or (len(own.classes) > 0 and not own_first),
             pictures=pictures,
         )
         if not own_first and len(own.classes):
             cache = grown(cache, own, backbones, seed=seed, pictures=pictures)
-        return _whole(cache), pooled + own
+        return require_keys(cache, cached), pooled + own
     _require_some(pooled, own)
     if len(pooled.classes):
         count = how.clusters, how.background_clusters
@@ -171,7 +180,7 @@ def iter_cache(
     if len(own.classes):
         cache = _forgotten(cache, own)
         cache = grown(cache, own, backbones, seed=seed, pictures=pictures)
-    return _whole(cache), pooled + own
+    return require_keys(cache, cached), pooled + own
 
 
 def _pictured(slices: Sequence[CacheSlice]) -> tuple[list[CacheSlice], Pictures]:
@@ -189,21 +198,13 @@ def _require_some(*means: MaskedMeans) -> None:
         )
 
 
-def _whole(cache: KeyValueCache) -> KeyValueCache:
-    """The cache, if every class has a key; `UserError` names one that has none."""
-    for name, count in cache.counts().items():
-        if not count:
-            raise UserError(
-                f"no image shows {name}: give images of it whose masks cover a patch "
-                "or more"
-            )
-    return cache
-
-
 def _looked(
-    looker: CacheLooker, slices: Sequence[CacheSlice], what: str
+    looker: CacheLooker,
+    slices: Sequence[CacheSlice],
+    what: str,
+    cached: Sequence[int],
 ) -> Work[MaskedMeans]:
-    """Means of all slices, in order."""
+    """Means of all slices, in order; of the background and of cached classes."""
     found = nothing(looker.texts.foreground.shape[1], len(looker.names))
     for done, one in enumerate(slices):
         yield Progress("look", done, len(slices), what)
@@ -215,13 +216,17 @@ def _looked(
                 found = found + stop.value
                 break
             yield Progress("look", done, len(slices), what)
-    return found
+    return means_of_cached(found, cached)
 
 
 def _generated(
-    model: Diclip, looker: CacheLooker, how: Caching, seed: int
+    model: Diclip,
+    looker: CacheLooker,
+    how: Caching,
+    seed: int,
+    cached: Sequence[int],
 ) -> Work[list[CacheSlice]]:
-    """Images of each class that the model's text-to-image part draws."""
+    """Images of each cached class that the model's text-to-image part draws."""
     if not how.generated:
         return []
     parts, count = model.network, len(looker.names)
@@ -233,8 +238,8 @@ def _generated(
     channels = parts.config.shown or model.card.preparation.channels
     grey = len(channels) != 3
     template, found = how.prompt or looker.prompts.templates[0], []
-    for index, words in enumerate(looker.prompts.words):
-        prompt = template.replace("{}", words[0])
+    for index in cached:
+        prompt = template.replace("{}", looker.prompts.words[index][0])
         images = yield from iter_draw_images(
             parts.diffusion, prompt, seed + index, _drawing(parts.diffusion, how)
         )
