@@ -134,6 +134,10 @@ class Cldf(WeakPair):
                 f"refinement_dilations are {self.refinement_dilations}; give some of 1 "
                 "and more"
             )
+        if refinement_iterations < 0:
+            raise TypeError(
+                f"refinement_iterations is {refinement_iterations}; give 0 or more"
+            )
 
     def _widths(self) -> tuple[int, ...]:
         """Channels of the maps of the blocks; `ValueError` if there is none such."""

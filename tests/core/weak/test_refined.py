@@ -99,3 +99,8 @@ def test_a_proposal_takes_it_and_no_class_comes_in_that_is_absent() -> None:
 def test_distances_of_nothing_are_refused(dilations: tuple[int, ...]) -> None:
     with pytest.raises(TypeError, match="give some of 1 and more"):
         small.network(refinement_dilations=dilations)
+
+
+def test_fewer_rounds_than_none_are_refused() -> None:
+    with pytest.raises(TypeError, match="refinement_iterations is -1; give 0 or more"):
+        small.network(refinement_iterations=-1)
