@@ -57,7 +57,17 @@ def _coronal(data: Path, most: int) -> Iterator[Slice]:
             # Superior is up, so that a slice looks as it is read.
             plane, truth = (np.rot90(one[:, index]) for one in (grey, mask))
             name = f"{row['case']}_{index:03d}"
-            yield name, row["case"], row["split"], _bytes(plane), _mask(truth)
+            image_, mask_ = (_centred(one) for one in (_bytes(plane), _mask(truth)))
+            yield name, row["case"], row["split"], image_, mask_
+
+
+def _centred(plane: Bytes) -> Bytes:
+    """The plane in the middle of a dark square, as crops are of many sizes."""
+    before = [(TILE - length) // 2 for length in plane.shape]
+    if min(before) < 0:
+        raise SystemExit(f"a slice has {plane.shape} pixels; {TILE} a side are room")
+    after = [TILE - length - n for length, n in zip(plane.shape, before, strict=True)]
+    return np.pad(plane, list(zip(before, after, strict=True)))
 
 
 def _tiles(data: Path, most: int) -> Iterator[Slice]:
