@@ -130,6 +130,45 @@ def flare21(root: Path) -> None:
         volume(root / "TrainingMask" / f"{name}.nii.gz", mask)
 
 
+def voc12(root: Path) -> None:
+    """A train (19) with its void border, in palettes as they are published."""
+    home = root / "VOCdevkit" / "VOC2012"
+    for word, count in (("train", 5), ("val", 2)):
+        names = [f"2007_{len(word)}0{i}" for i in range(count)]
+        for name in names:
+            picture(home / "JPEGImages" / f"{name}.jpg")
+            mask = box(19)
+            mask[0] = 255
+            place = home / "SegmentationClass" / f"{name}.png"
+            place.parent.mkdir(exist_ok=True)
+            made = Image.fromarray(mask).convert("P")
+            made.putdata(mask.ravel().tolist())
+            made.save(place)
+        lists = home / "ImageSets" / "Segmentation"
+        lists.mkdir(parents=True, exist_ok=True)
+        (lists / f"{word}.txt").write_text("\n".join(names) + "\n")
+
+
+def coco14(root: Path) -> None:
+    """A dog (18) of which a person (1) holds a part, and a crowd's runs."""
+    (root / "annotations").mkdir(parents=True)
+    for part, count in (("train2014", 4), ("val2014", 2)):
+        images, things = [], []
+        for i in range(count):
+            name = f"COCO_{part}_{i:012d}.jpg"
+            picture(root / part / name)
+            images.append({"id": i, "file_name": name, "height": 12, "width": 16})
+            dog = {"segmentation": [[5, 4, 10, 4, 10, 7, 5, 7]], "area": 24.0}
+            hand = {"segmentation": [[5, 4, 6, 4, 6, 5, 5, 5]], "area": 4.0}
+            # Column by column: all of the first column but its first pixel.
+            crowd = {"segmentation": {"counts": [1, 11, 180]}, "area": 11.0}
+            for number, thing in ((1, hand), (18, dog), (1, crowd)):
+                things.append({"image_id": i, "category_id": number, **thing})
+        table = {"images": images, "annotations": things}
+        path = root / "annotations" / f"instances_{part}.json"
+        path.write_text(json.dumps(table))
+
+
 # Layout; cases of train, val and test; voxels of each class in the first case's mask.
 LAYOUTS = {
     "isic16": (isic16, (4, 1, 2), {1: 24}),
@@ -141,6 +180,8 @@ LAYOUTS = {
     "qata": (qata, (3, 1, 2), {1: 24}),
     "brats21": (brats21, (8, 1, 1), {1: 3}),
     "flare21": (flare21, (5, 1, 2), {1: 30, 4: 30}),
+    "voc12": (voc12, (4, 1, 2), {19: 24}),
+    "coco14": (coco14, (3, 1, 2), {1: 15, 18: 20}),
 }
 
 
@@ -189,6 +230,16 @@ def test_what_is_missing_is_told_line_by_line(name, tmp_path):
         run(prepare_folder(name, tmp_path / "down", tmp_path / "out"))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "[]"])
+def test_outlines_that_are_none_are_told_in_a_line(content, tmp_path):
+    coco14(tmp_path)
+    path = tmp_path / "annotations" / "instances_val2014.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match="cannot be read as COCO's instances") as told:
+        check_folder("coco14", tmp_path)
+    assert "\n" not in str(told.value)
 
 
 def test_a_missing_mask_is_named(tmp_path):
