@@ -12,7 +12,7 @@ from diffseg.domain import ImageLabels, Proposal, Request
 from diffseg.ensemble.calibration_choice import Calibrated, Plan, calibrate
 from diffseg.ensemble.calibration_evidence import Evidence, evidence_of
 from diffseg.errors import UserError
-from diffseg.progress import Progress, Work
+from diffseg.progress import Progress, Work, told_as
 from diffseg_training.case_score import class_indices
 from diffseg_training.dataset import Case, Dataset, read_image, read_reference
 
@@ -74,7 +74,8 @@ def iter_calibrate(
         progress = Progress("calibrate", i, len(cases), case.case)
         yield progress
         try:
-            made = yield from _proposed(segmenter, case, config, progress)
+            work = segmenter.iter_propose(_request(case, config))
+            made = yield from told_as(work, progress)
             evidence.append(_evidence(case, dataset, made, generator))
         except UserError as err:
             raise UserError(f"case {case.case}: {err}") from err
@@ -120,26 +121,14 @@ def _plan(made: Proposal, dataset: Dataset, config: CalibrationConfig) -> Plan:
     )
 
 
-def _proposed(
-    segmenter: Segmenter, case: Case, config: CalibrationConfig, progress: Progress
-) -> Work[Proposal]:
-    request = Request(
+def _request(case: Case, config: CalibrationConfig) -> Request:
+    return Request(
         read_image(case),
         labels=case.labels if config.labels == "given" else ImageLabels(),
         members=config.members,
         steps=config.steps,
         seed=config.seed,
     )
-    work = segmenter.iter_propose(request)
-    try:
-        while True:
-            next(work)
-            yield progress  # in cases, not in the model's stages
-    except StopIteration as stop:
-        proposal: Proposal = stop.value
-        return proposal
-    finally:
-        work.close()
 
 
 def _evidence(

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from diffseg.domain import ImageLabels, LabelTable, ModelCard, Proposal, Request
+from diffseg.domain import ImageLabels, LabelTable, ModelCard, Request
 from diffseg.errors import UserError
-from diffseg.progress import Progress, Work
+from diffseg.progress import Progress, Work, told_as
 from diffseg_training.case_score import class_indices
 from diffseg_training.comparison import compare
 from diffseg_training.dataset import Case, Dataset, read_image, read_reference
@@ -146,31 +146,16 @@ def _evaluate_case(
     )
     for tally in tallies:
         start = time.perf_counter()
-        proposal = yield from _propose(tally.segmenter, request, progress)
+        proposal = yield from told_as(tally.segmenter.iter_propose(request), progress)
         seconds = time.perf_counter() - start
         order = proposal.labels
         references = [class_indices(mask, dataset.labels, order) for mask in masks]
         tally.add(case, volume, proposal, references, seconds)
         for seed in config.more_seeds:
             again = replace(request, seed=seed, keep_members=False)
-            proposal = yield from _propose(tally.segmenter, again, progress)
+            work = tally.segmenter.iter_propose(again)
+            proposal = yield from told_as(work, progress)
             tally.add_seed(seed, proposal, references[0])
-
-
-def _propose(
-    segmenter: Segmenter, request: Request, progress: Progress
-) -> Work[Proposal]:
-    """Propose, but report progress in cases rather than in the model's stages."""
-    work = segmenter.iter_propose(request)
-    try:
-        while True:
-            next(work)
-            yield progress
-    except StopIteration as stop:
-        proposal: Proposal = stop.value
-        return proposal
-    finally:
-        work.close()
 
 
 def _metrics(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,6 +43,7 @@ from diffseg_training.fingerprint_masks import (
 from diffseg_training.fingerprint_plots import draw_fingerprint
 from diffseg_training.objectives.mask_prior import without_image
 from diffseg_training.recipe import Recipe, load_recipe
+from diffseg_training.run_folder import make_folder
 from diffseg_training.trainer import TrainingResult, iter_train
 from diffseg_training.training_set import Example
 
@@ -155,12 +155,7 @@ _ONE_PATIENT = (
 def _check_folder(out: Path) -> None:
     if (out / FILE).exists():
         raise UserError(f"{out} holds a fingerprint already: name a new folder")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise UserError(f"folder {out} cannot be made: {err.strerror}") from err
-    if not os.access(out, os.W_OK):
-        raise UserError(f"folder {out} cannot be written: choose another with --out")
+    make_folder(out)
 
 
 def _size(wanted: Wanted, model: ImageModel | None) -> tuple[int, int]:

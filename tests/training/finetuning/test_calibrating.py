@@ -123,12 +123,13 @@ def test_the_model_is_told_what_was_said(parent, study, monkeypatch):
     store.set_label(study, id, name, Presence.ABSENT, annotator="anna")
     asked = []
 
-    def proposed(segmenter, request, progress):
+    def proposed(segmenter, request):
         asked.append(request)
         raise UserError("enough")
         yield
 
-    monkeypatch.setattr(calibrating, "_proposed", proposed)
+    kind = calibrating.load_method(parent.card.method, "")
+    monkeypatch.setattr(kind, "iter_propose", proposed)
     with pytest.raises(UserError, match="enough"):
         run(calibrating.iter_calibrate_reviewed(job_of(study, members=3, seed=5)))
     (request,) = asked

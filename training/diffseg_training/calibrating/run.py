@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from diffseg.domain import LabelTable, Proposal, Request
+from diffseg.domain import LabelTable, Proposal
 from diffseg.ensemble.calibration_choice import Calibrated, Plan, calibrate
 from diffseg.ensemble.calibration_evidence import Evidence, evidence_of
 from diffseg.errors import UserError
@@ -19,7 +19,7 @@ from diffseg.models.calibrated import (
     store_calibration,
     uncalibrated,
 )
-from diffseg.progress import Progress, Work
+from diffseg.progress import Progress, Work, told_as
 from diffseg.project import store
 from diffseg.project.review import Wish, request_of
 from diffseg.segmenters import Segmenter, resolve_device
@@ -104,7 +104,7 @@ def _fitted(
         except UserError as err:
             raise UserError(f"case {one.case.name!r}: {err}") from err
         request = replace(request, keep_members=False)
-        made = yield from _proposed(segmenter, request, progress)
+        made = yield from told_as(segmenter.iter_propose(request), progress)
         evidence.append(_evidence(one, made, mask, reviewed, labels, generator))
         agreement.append([told.expected_dice for told in made.structures])
     assert made is not None
@@ -125,21 +125,6 @@ def _fitted(
     if not any(one is None for row in agreement for one in row):
         pairs = np.array(agreement, np.float64)
     return calibrate(evidence, plan, pairs)
-
-
-def _proposed(
-    segmenter: Segmenter, request: Request, progress: Progress
-) -> Work[Proposal]:
-    work = segmenter.iter_propose(request)
-    try:
-        while True:
-            next(work)
-            yield progress  # in cases, not in the model's stages
-    except StopIteration as stop:
-        proposal: Proposal = stop.value
-        return proposal
-    finally:
-        work.close()
 
 
 def _evidence(

@@ -14,7 +14,7 @@ from diffseg.errors import UserError
 from diffseg.metrics import confusion
 from diffseg.models import ModelFolder
 from diffseg.models.calibrated import uncalibrated
-from diffseg.progress import Progress, Work
+from diffseg.progress import Progress, Work, told_as
 from diffseg.project.store.sources import plain_source
 from diffseg.segmenters import Segmenter
 from diffseg.segmenters.base import load_method
@@ -77,16 +77,7 @@ def _scored(
 ) -> Work[CaseDice]:
     volume, labels = read_image(case), materials.dataset.labels
     work = segmenter.iter_propose(Request(volume, seed=seed))
-    try:
-        while True:
-            try:
-                next(work)
-            except StopIteration as stop:
-                proposal = stop.value
-                break
-            yield progress
-    finally:
-        work.close()
+    proposal = yield from told_as(work, progress)
     assert case.mask is not None
     reference = read_mask(case.mask, like=volume, classes=labels.values)
     known = _known(case, volume)
