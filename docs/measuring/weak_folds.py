@@ -23,6 +23,7 @@ from diffseg_training.recipe import Recipe
 from diffseg_training.run import train_model
 
 FOLDS = 5
+SEEN = ("intensity", "size", "tile")
 Floats = NDArray[np.float32]
 
 
@@ -136,11 +137,11 @@ def trained(
         run(train_model(recipe, str(manifest), out, overrides, resume=resume))
 
 
-def same_size(recipe: Recipe) -> tuple[str, str]:
-    """Overrides by which another recipe's network sees slices of the same size."""
-    assert recipe.preparation.size is not None
-    size = ",".join(map(str, recipe.preparation.size))
-    return f"preparation.size=[{size}]", f"patch=[{size}]"
+def seen_alike(recipe: Recipe) -> tuple[str, ...]:
+    """Overrides by which another recipe's network sees slices as this one's does."""
+    preparation = recipe.preparation.model_dump(mode="json")
+    same = [f"preparation.{key}={json.dumps(preparation[key])}" for key in SEEN]
+    return *same, f"patch={json.dumps(preparation['size'])}"
 
 
 def mean_cell(values: Sequence[float], groups: Sequence[str]) -> str:

@@ -39,7 +39,7 @@ from weak_folds import (
     parted,
     pooled,
     prepared,
-    same_size,
+    seen_alike,
     showing,
     trained,
 )
@@ -103,7 +103,7 @@ def fold(
             work = partial(of_model, model, dataset, members, **how)
             once(home / f"{name}.json", work)
     if "unet" in wanted:
-        given = [*same_size(chain), f"length.minutes={unet}"]
+        given = [*seen_alike(chain), f"length.minutes={unet}"]
         trained("lgg-unet", manifest, home / "unet", given, "log.jsonl")
         bound = home / "unet" / "model"
         once(home / "unet.json", partial(of_model, bound, dataset, 1, whole=False))

@@ -22,7 +22,7 @@ from typing import Annotated, Any
 
 import typer
 from weak_drawn import stacks
-from weak_folds import FOLDS, once, same_size
+from weak_folds import FOLDS, once, seen_alike
 from weak_methods import of_model
 from weak_sources import RECIPE
 
@@ -70,7 +70,7 @@ def main(
         annotator=WHO,
         recipe=recipe,
         settings=(
-            *same_size(load_recipe(RECIPE)),
+            *seen_alike(load_recipe(RECIPE)),
             f"length.steps={steps}",
             *(set_ or ()),
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import (
     Field,
@@ -118,6 +118,20 @@ class Recipe(Part):
         except UserError as err:
             raise ValueError(str(err)) from err
         return kind.model_validate(given)
+
+    @model_validator(mode="after")
+    def _sees_as_much_as_it_learnt_from(self) -> Self:
+        """Tiles smaller than patches would cost accuracy, and nobody would know why."""
+        tile = self.preparation.tile
+        if tile and any(
+            a < b for a, b in zip(tile[::-1], self.patch[::-1], strict=False)
+        ):
+            raise ValueError(
+                f"preparation.tile {[*tile]} is smaller than patch {[*self.patch]}: a "
+                "proposal would see less at once than the network learnt from; give it "
+                "the patch's size, a larger one, or null"
+            )
+        return self
 
 
 def load_recipe(name_or_file: str, overrides: Sequence[str] = ()) -> Recipe:

@@ -104,6 +104,8 @@ def told(err: ValidationError, model: type[BaseModel], within: str = "") -> str:
         return f"{where} is no key of a recipe{hint}"
     if first["type"] == "missing":
         return f"{where} is missing"
+    if isinstance(first["input"], dict):  # keys that do not go together
+        return f"{where}: {_what(first)}" if where else _what(first)
     return f"{where} is {_short(first)}: {_what(first)}"
 
 
