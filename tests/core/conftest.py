@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,15 +20,6 @@ from diffseg.domain import (
 from diffseg.networks import build_network
 from diffseg.progress import Progress, Work
 from diffseg.volume import Affine, Grid, Volume
-
-
-@pytest.fixture(scope="module")
-def measuring() -> Any:
-    """Import one of the scripts that measure, as one that lies beside it would."""
-    beside = str(Path(__file__).parents[2] / "docs" / "measuring")
-    sys.path.insert(0, beside)
-    yield import_module
-    sys.path.remove(beside)
 
 
 class TwoMaps(nn.Module):

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import cache
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from beside import beside
 from torch import Tensor, nn
 
 from diffseg.errors import UserError
@@ -44,16 +44,7 @@ SMALL: dict[str, Any] = {
 }
 
 
-def _maker() -> Any:
-    spec = spec_from_file_location("parity_latent_make", STORED / "make.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-MAKER = _maker()
+MAKER = beside(__file__, "parity_latent/make")
 drawn: Callable[[str, tuple[int, ...]], Tensor] = MAKER.drawn
 
 

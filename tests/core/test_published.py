@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from beside import beside
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from typer.testing import CliRunner
@@ -29,16 +29,7 @@ from diffseg.networks import build_network
 PARITY = Path(__file__).parent / "parity"
 
 
-def _rule() -> Any:
-    spec = importlib.util.spec_from_file_location("parity_drawn", PARITY / "drawn.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-drawn = _rule()
+drawn = beside(__file__, "parity/drawn")
 SMALL: dict[str, dict[str, Any]] = {
     "ensemdiff": {"channels": 32, "multipliers": (1, 2), "attention": (2,)},
     "segdiff": {

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from beside import measuring
 from PIL import Image, ImageColor
 
 from diffseg.diffusion import noise_schedule
@@ -27,7 +28,7 @@ BEYOND = np.linspace(-10.5, -15, 10)
 
 
 @pytest.fixture(scope="module")
-def docs(measuring):
+def docs():
     """The scripts, as one that lies beside them imports them."""
     return SimpleNamespace(
         figures=measuring("results_figures"),

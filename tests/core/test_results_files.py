@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from beside import measuring
 
 
 @pytest.fixture(scope="module")
-def results(measuring):
+def results():
     return measuring("make_results")
 
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from beside import measuring
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -28,7 +29,7 @@ SMALL = (
 
 
 @pytest.fixture(scope="module")
-def docs(measuring):
+def docs():
     """The scripts, as one that lies beside them imports them."""
     return SimpleNamespace(
         figures=measuring("results_figures"),

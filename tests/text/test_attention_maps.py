@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-
 import pytest
 import torch
+from beside import beside
 from diffusers.models.attention_processor import AttnProcessor
 
 from diffseg.errors import UserError
@@ -18,13 +16,7 @@ from diffseg.networks.attention_maps import (
     semantic_layer,
 )
 
-_SPEC = spec_from_file_location(
-    "tiny_diffusion", Path(__file__).with_name("tiny_diffusion.py")
-)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-tiny = module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tiny)
+tiny = beside(__file__, "tiny_diffusion")
 
 KINDS = {
     "stable diffusion 1": {},

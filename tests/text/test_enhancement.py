@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 
 import pytest
 import torch
+from beside import beside
 from torch.nn import functional
 
 from diffseg.diffusion.attention_clustering import (
@@ -26,13 +25,7 @@ from diffseg.segmenters.text.enhancement import (
     softmax_map,
 )
 
-_SPEC = spec_from_file_location(
-    "tiny_diffusion", Path(__file__).with_name("tiny_diffusion.py")
-)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-tiny = module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tiny)
+tiny = beside(__file__, "tiny_diffusion")
 
 GRID = (4, 6)
 LAYER = "up_blocks.1.attentions.2"

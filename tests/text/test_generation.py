@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-
 import pytest
 import torch
+from beside import beside
 from diffusers import DDIMScheduler
 
 from diffseg.diffusion import generator
@@ -16,13 +14,7 @@ from diffseg.models.text_diffusion import load_text_diffusion
 from diffseg.progress import run
 from diffseg.segmenters.text.generation import Drawing, iter_draw_images
 
-_SPEC = spec_from_file_location(
-    "tiny_diffusion", Path(__file__).with_name("tiny_diffusion.py")
-)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-tiny = module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tiny)
+tiny = beside(__file__, "tiny_diffusion")
 
 SMALL = {"size": (32, 48), "kept_size": None, "steps": 3, "guidance": 5.0}
 

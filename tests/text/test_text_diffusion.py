@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 import torch
+from beside import beside
 from diffusers import DDIMScheduler
 from safetensors.torch import load_file, save_file
 
@@ -24,13 +24,7 @@ from diffseg.models.text_diffusion_files import (
 )
 from diffseg.progress import run
 
-_SPEC = spec_from_file_location(
-    "tiny_diffusion", Path(__file__).with_name("tiny_diffusion.py")
-)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-tiny = module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tiny)
+tiny = beside(__file__, "tiny_diffusion")
 
 SD = ("sd-1.4", "sd-1.5", "sd-2.1-base")
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
 import numpy as np
 import pytest
+from beside import beside, measuring
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).parents[2]
@@ -36,24 +37,10 @@ SMALL = (
 )
 
 
-def module_at(path: Path, name: str | None = None) -> ModuleType:
-    """A module of helpers, or a script that measures."""
-    spec = spec_from_file_location(name or path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def ladder() -> ModuleType:
-    """The script; what it imports lies beside it."""
-    sys.path.insert(0, str(ROOT / "docs" / "measuring"))
-    try:
-        return module_at(ROOT / "docs" / "measuring" / "text_ladder.py")
-    finally:
-        sys.path.pop(0)
+    """The script."""
+    return cast("ModuleType", measuring("text_ladder"))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +50,7 @@ def climbed(
     """A ladder of one set, and what was printed."""
     root = tmp_path_factory.mktemp("ladder")
     tiny, pictures = (
-        module_at(HERE / f"{name}.py") for name in ("tiny_diclip", "tiny_pictures")
+        beside(__file__, name) for name in ("tiny_diclip", "tiny_pictures")
     )
     tiny.write_backbones(root)
     (root / "words").mkdir()
@@ -160,7 +147,7 @@ def test_scores_of_a_slice_worked_by_hand(ladder: ModuleType) -> None:
 def test_a_set_without_test_gives_half_of_the_patients_of_val(
     ladder: ModuleType, tmp_path: Path
 ) -> None:
-    pictures = module_at(HERE / "tiny_pictures.py")
+    pictures = beside(__file__, "tiny_pictures")
     data = pictures.write_pictures(
         tmp_path / "spots", ("lesion",), names=("lesion",), each=4,
         splits=("train", "val"), masks=True,

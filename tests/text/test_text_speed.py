@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from beside import beside, measuring
 from PIL import Image
 
 from diffseg.segmenters import load_segmenter
@@ -17,25 +16,13 @@ from diffseg.segmenters.diclip import Diclip
 from diffseg.segmenters.text import enhancement
 from diffseg.segmenters.text.feature_store import FeatureStore
 
-ROOT = Path(__file__).parents[2]
-
-
-def module_at(path: Path) -> ModuleType:
-    """A module of helpers, or a script that measures."""
-    spec = spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 def test_the_plain_way_gives_the_same_masks_from_all_attention(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DIFFSEG_HOME", str(tmp_path / "home"))
-    tiny = module_at(Path(__file__).with_name("tiny_diclip.py"))
-    script = module_at(ROOT / "docs" / "measuring" / "text_speed.py")
+    tiny = beside(__file__, "tiny_diclip")
+    script = measuring("text_speed")
     made = tiny.made_model(tiny.write_backbones(tmp_path / "b"), tmp_path / "model")
     model = load_segmenter(made.path, "cpu")
     assert isinstance(model, Diclip)
@@ -58,8 +45,8 @@ def test_the_script_measures_in_this_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DIFFSEG_HOME", str(tmp_path / "home"))
-    tiny = module_at(Path(__file__).with_name("tiny_diclip.py"))
-    script = module_at(ROOT / "docs" / "measuring" / "text_speed.py")
+    tiny = beside(__file__, "tiny_diclip")
+    script = measuring("text_speed")
     made = tiny.made_model(tiny.write_backbones(tmp_path / "b"), tmp_path / "model")
     Image.fromarray(np.zeros((24, 32), np.uint8) + 9).save(tmp_path / "a.png")
     monkeypatch.setattr(

@@ -4,42 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
-from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from beside import measuring
 from skimage.io import imread, imsave
 
 from diffseg.diffusion.attention_clustering import cluster_tokens
 
-MEASURING = Path(__file__).parents[2] / "docs" / "measuring"
-
-
-def script(name: str) -> ModuleType:
-    """A script that measures; what it imports lies beside it."""
-    spec = spec_from_file_location(name, MEASURING / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(autouse=True)
-def beside_each_other() -> Iterator[None]:
-    sys.path.insert(0, str(MEASURING))
-    yield
-    sys.path.remove(str(MEASURING))
-
 
 def test_the_best_of_all_attentions_parts_inside_and_outside() -> None:
-    attention = script("text_attention")
+    attention = measuring("text_attention")
     inside = torch.tensor([1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
     found = attention.alike(inside)
     torch.testing.assert_close(found.sum(-1), torch.ones(1, 6))
@@ -53,7 +30,7 @@ def test_the_best_of_all_attentions_parts_inside_and_outside() -> None:
 
 
 def test_a_manifest_of_pictures_with_one_structure_each(tmp_path: Path) -> None:
-    cache, data, home = script("text_cache"), tmp_path / "data", tmp_path / "home"
+    cache, data, home = measuring("text_cache"), tmp_path / "data", tmp_path / "home"
     data.mkdir()
     shown = ["skin;lesion", "skin", "tissue;nucleus", "tissue;nucleus"]
     mask = np.zeros((8, 8), np.uint8)
@@ -83,14 +60,14 @@ def test_a_manifest_of_pictures_with_one_structure_each(tmp_path: Path) -> None:
 
 
 def test_the_share_of_full_supervision_is_of_mean_dice() -> None:
-    heads = script("text_heads")
+    heads = measuring("text_heads")
     weak, full = ([{"dice labels": one} for one in values]
                   for values in ([0.2, 0.6], [0.7, 0.9]))  # fmt: skip
     assert heads._share({"labels": weak, "masks": full}) == "50.0%"
 
 
 def test_a_difference_is_paired_by_slice() -> None:
-    relatives = script("text_relatives")
+    relatives = measuring("text_relatives")
 
     def rows(*values: float) -> list[dict[str, object]]:
         return [
@@ -104,7 +81,7 @@ def test_a_difference_is_paired_by_slice() -> None:
 
 
 def test_an_effect_is_of_slices_and_its_spread_of_patients() -> None:
-    effects = script("text_effects")
+    effects = measuring("text_effects")
     ours, theirs = (
         [
             {"case": case, "group": case[0], "dice otsu": value}

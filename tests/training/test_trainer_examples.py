@@ -1,13 +1,12 @@
 """Which examples a run sees, where they wait, and how they are changed."""
 
 import threading
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 import torch
+from beside import beside
 
 from diffseg.diffusion import generator
 from diffseg.domain import Preparation
@@ -25,9 +24,7 @@ from diffseg_training.training_set import (
     prepare_examples,
 )
 
-spec = spec_from_file_location("tiny_run", Path(__file__).with_name("tiny_run.py"))
-tiny_run = module_from_spec(spec)
-spec.loader.exec_module(tiny_run)
+tiny_run = beside(__file__, "tiny_run")
 tiny_recipe = tiny_run.tiny_recipe
 
 PLAIN = ["augmentation.gamma=0", "augmentation.contrast=0", "augmentation.noise=0"]

@@ -4,11 +4,11 @@ import errno
 import json
 import os
 import pickle
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 import torch
+from beside import beside
 from safetensors.torch import load_file
 
 from diffseg.domain import Label, LabelTable
@@ -21,9 +21,7 @@ from diffseg_training.run import draft_card
 from diffseg_training.training_set import Example
 from diffseg_training.validation import check_network
 
-spec = spec_from_file_location("tiny_run", Path(__file__).with_name("tiny_run.py"))
-tiny_run = module_from_spec(spec)
-spec.loader.exec_module(tiny_run)
+tiny_run = beside(__file__, "tiny_run")
 tiny_recipe, tiny_train = tiny_run.tiny_recipe, tiny_run.tiny_train
 
 

@@ -2,11 +2,10 @@
 
 import contextlib
 import json
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 
 import pytest
 import torch
+from beside import beside
 from safetensors.torch import load_file
 from torch import nn
 
@@ -29,9 +28,7 @@ from diffseg_training.synchronised import (
 from diffseg_training.training_set import Example
 from diffseg_training.validation import chosen_cases
 
-spec = spec_from_file_location("tiny_run", Path(__file__).with_name("tiny_run.py"))
-tiny_run = module_from_spec(spec)
-spec.loader.exec_module(tiny_run)
+tiny_run = beside(__file__, "tiny_run")
 tiny_recipe, tiny_train = tiny_run.tiny_recipe, tiny_run.tiny_train
 
 

@@ -5,20 +5,18 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 import torch
+from beside import beside
 from safetensors.torch import load_file
 
 from diffseg.progress import run
 from diffseg_training.state import read_log
 
 SCRIPT = Path(__file__).with_name("tiny_run.py")
-spec = spec_from_file_location("tiny_run", SCRIPT)
-tiny_run = module_from_spec(spec)
-spec.loader.exec_module(tiny_run)
+tiny_run = beside(__file__, "tiny_run")
 tiny_recipe, tiny_train = tiny_run.tiny_recipe, tiny_run.tiny_train
 
 TIMING = {"minutes", "images_per_second", "waiting"}

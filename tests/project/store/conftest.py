@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from beside import beside
 from numpy.typing import NDArray
 
 from diffseg.domain import Label, LabelTable, Proposal, Provenance
@@ -30,11 +30,7 @@ MODEL = {
     "licence": "CC0",
     "calibration": None,
 }
-_SPEC = spec_from_file_location("postgres", Path(__file__).with_name("postgres.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-postgres = module_from_spec(_SPEC)
-_SPEC.loader.exec_module(postgres)
+postgres = beside(__file__, "postgres")
 
 
 class Clock:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from beside import beside
 
 from diffseg.models import ModelFolder, add_model, save_model
 from diffseg.progress import run
@@ -18,11 +18,7 @@ from diffseg_training.recipe import load_recipe
 from diffseg_training.run import draft_card
 from diffseg_training.trainer import iter_train
 
-_SPEC = spec_from_file_location("balls", Path(__file__).with_name("balls.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-balls = module_from_spec(_SPEC)
-_SPEC.loader.exec_module(balls)
+balls = beside(__file__, "balls")
 
 
 @pytest.fixture(scope="session")

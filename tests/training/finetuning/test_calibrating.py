@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 
 import numpy as np
 import pytest
+from beside import beside
 
 from diffseg.domain import Presence
 from diffseg.errors import UserError
@@ -21,11 +20,7 @@ from diffseg_training.calibrating import run as calibrating
 from diffseg_training.calibrating.job import CalibrateJob, Recalibrated
 from diffseg_training.calibrating.reviewed import calibration_outlook, reviewed_cases
 
-_SPEC = spec_from_file_location("balls", Path(__file__).with_name("balls.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-balls = module_from_spec(_SPEC)
-_SPEC.loader.exec_module(balls)
+balls = beside(__file__, "balls")
 correct = balls.correct
 PATIENT = CalibrateJob(project="", model="", annotator="").patient
 

@@ -10,11 +10,11 @@ import sys
 import time
 import tomllib
 from importlib.metadata import EntryPoint
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 import typer
+from beside import beside
 from typer.testing import CliRunner
 
 from diffseg.errors import DiffsegError, UserError
@@ -28,11 +28,7 @@ from diffseg_training.finetuning.run import iter_finetune
 from diffseg_training.finetuning.worker import progress_of, told_of
 from diffseg_training.learning import Learning
 
-_SPEC = spec_from_file_location("balls", Path(__file__).with_name("balls.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-balls = module_from_spec(_SPEC)
-_SPEC.loader.exec_module(balls)
+balls = beside(__file__, "balls")
 correct, job_of, TINY = balls.correct, balls.job_of, balls.TINY
 ROOT = Path(__file__).parents[3]
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 
 import numpy as np
 import pytest
+from beside import beside
 
 from diffseg.errors import UserError
 from diffseg.models import find_model, list_models, roll_back, tree_of
@@ -23,11 +22,7 @@ from diffseg_training.learning import Learning
 from diffseg_training.lock import alone_in
 from diffseg_training.state import read_log
 
-_SPEC = spec_from_file_location("balls", Path(__file__).with_name("balls.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-balls = module_from_spec(_SPEC)
-_SPEC.loader.exec_module(balls)
+balls = beside(__file__, "balls")
 SHAPE, ball, correct, job_of = balls.SHAPE, balls.ball, balls.correct, balls.job_of
 
 PATIENT = r"^(sub-[A-Za-z0-9]+)"

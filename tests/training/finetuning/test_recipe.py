@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-
 import pytest
+from beside import beside
 
 from diffseg.errors import UserError
 from diffseg.models import ModelFolder
@@ -15,11 +13,7 @@ from diffseg_training.finetuning.recipe import write_recipe
 from diffseg_training.finetuning.replaying import mixed
 from diffseg_training.finetuning.run import iter_finetune
 
-_SPEC = spec_from_file_location("balls", Path(__file__).with_name("balls.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-balls = module_from_spec(_SPEC)
-_SPEC.loader.exec_module(balls)
+balls = beside(__file__, "balls")
 job_of = balls.job_of
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from beside import beside
 
 from diffseg.models import ModelFolder, add_model, save_model
 from diffseg.progress import run
@@ -16,18 +15,7 @@ from diffseg_training.recipe import load_recipe
 from diffseg_training.run import draft_card
 from diffseg_training.trainer import iter_train
 
-
-def _beside(name: str, *folder: str) -> ModuleType:
-    path = Path(__file__).parent.joinpath(*folder, f"{name}.py")
-    spec = spec_from_file_location(f"{'_'.join(folder)}_{name}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-_FINETUNING = _beside("conftest", "..", "finetuning")
+_FINETUNING = beside(__file__, "../finetuning/conftest")
 balls = _FINETUNING.balls
 trained, study = _FINETUNING.trained, _FINETUNING.study
 

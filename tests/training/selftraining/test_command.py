@@ -7,12 +7,12 @@ import subprocess
 import sys
 import tomllib
 from importlib.metadata import EntryPoint
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
 import pytest
 import typer
+from beside import beside
 from typer.testing import CliRunner
 
 from diffseg.errors import UserError
@@ -24,11 +24,7 @@ from diffseg_training.learning import Learning
 from diffseg_training.selftraining.process import iter_self_train_apart
 
 ROOT = Path(__file__).parents[3]
-_SPEC = spec_from_file_location("masks", Path(__file__).with_name("masks.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-masks = module_from_spec(_SPEC)
-_SPEC.loader.exec_module(masks)
+masks = beside(__file__, "masks")
 
 
 def cohort(project, model, weak=3):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from beside import beside
 
 from diffseg.domain import Presence
 from diffseg.errors import UserError
@@ -24,18 +23,7 @@ from diffseg_training.selftraining.job import SelfTrained
 from diffseg_training.selftraining.outlook import weak_outlook
 from diffseg_training.selftraining.run import iter_self_train
 
-
-def _beside(name, *folder):
-    path = Path(__file__).parent.joinpath(*folder, f"{name}.py")
-    spec = spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-balls, masks = _beside("balls", "..", "finetuning"), _beside("masks")
+balls, masks = (beside(__file__, name) for name in ("../finetuning/balls", "masks"))
 SHAPE, ball, correct = balls.SHAPE, balls.ball, balls.correct
 propose, job_of = masks.propose, masks.job_of
 
