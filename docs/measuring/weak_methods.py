@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ from diffseg.domain.slice_labels import PRESENT
 from diffseg.metrics import paired_interval
 from diffseg.segmenters.cams import unit_maps
 from diffseg.segmenters.cams.choosing import chosen_on_masks, masks_of
-from diffseg.segmenters.refining.pixels import refine_by_pixels
+from diffseg.segmenters.refining.pixels import refine_each
 from diffseg.segmenters.weak.local import local_maps
 from diffseg.segmenters.weak.thresholds import Threshold
 from diffseg_training.dataset import Dataset, load_dataset
@@ -211,16 +211,13 @@ def _over_stacks(
 def _refined(maps: Floats, images: torch.Tensor, recipe: Recipe) -> Floats:
     """Maps after pixels that look alike agreed, as CLDF's probabilities do."""
     network = recipe.network
-    how = {
-        "iterations": network["refinement_iterations"],
-        "dilations": network.get("refinement_dilations", (1, 2, 4, 8)),
-    }
-    parts = [
-        refine_by_pixels(torch.from_numpy(one)[None, None], image[None], **how)
-        for one, image in zip(maps, images, strict=True)
-    ]
-    found: Floats = torch.cat(parts)[:, 0].numpy()
-    return found
+    found = refine_each(
+        torch.from_numpy(maps)[:, None],
+        images,
+        iterations=network["refinement_iterations"],
+        dilations=network.get("refinement_dilations", (1, 2, 4, 8)),
+    )
+    return cast("Floats", found[:, 0].numpy())
 
 
 def of_model(

@@ -104,3 +104,14 @@ def refine_by_pixels(
             new += weights[:, index : index + 1] * around.shifted(offset)
         maps = new
     return maps
+
+
+def refine_each(
+    maps: Tensor, images: Tensor, *, iterations: int, dilations: Sequence[int]
+) -> Tensor:
+    """`refine_by_pixels` image by image: an image's weights are many times an image."""
+    parts = [
+        refine_by_pixels(one, image, iterations=iterations, dilations=dilations)
+        for one, image in zip(maps[:, None], images[:, None], strict=True)
+    ]
+    return torch.cat(parts)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from diffseg.diffusion import NoiseSchedule
 from diffseg.domain.slice_labels import PRESENT
 from diffseg.networks.cldf import Cldf
-from diffseg.segmenters.refining.pixels import refine_by_pixels
+from diffseg.segmenters.refining.pixels import refine_each
 from diffseg.segmenters.weak.clusters import clustered
 from diffseg.segmenters.weak.features import (
     ClassifierMaps,
@@ -120,18 +120,14 @@ def refined(found: Floats, image: Tensor, network: Cldf) -> Floats:
     """Class probabilities (B, K + 1, Y, X) after pixels that look alike agreed.
 
     Features come from maps far coarser than the image, and so do edges of what they
-    draw. Slice by slice: the weights of all neighbours are many times an image.
+    draw.
     """
-    iterations, dilations = network.refinement_iterations, network.refinement_dilations
-    if not iterations:
+    if not network.refinement_iterations:
         return found
-    parts = [
-        refine_by_pixels(
-            torch.from_numpy(one[None]).to(plane.device),
-            plane[None],
-            iterations=iterations,
-            dilations=dilations,
-        )
-        for one, plane in zip(found, image, strict=True)
-    ]
-    return cast("Floats", torch.cat(parts).cpu().numpy())
+    refined = refine_each(
+        torch.from_numpy(found).to(image.device),
+        image,
+        iterations=network.refinement_iterations,
+        dilations=network.refinement_dilations,
+    )
+    return cast("Floats", refined.cpu().numpy())
