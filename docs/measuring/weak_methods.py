@@ -10,10 +10,11 @@ Two columns: by image-level labels alone (a proposal as it comes; maps by Otsu's
 each slice), and with what the masks of the fourth part (`val`) chose: one threshold of
 the probability, or of the map, for all slices. `cam-stack` is the map that is refined,
 averaged over a patient's slices as CLDF does; `cam-refined` the same, made finer by the
-pixels of the image as CLDF does; `cldf-unrefined` is CLDF without that. The supervised
-U-Net sees the masks of the same training patients at the same size, for as long as is
-said. The last column is how much better CLDF is, paired by slice, with its interval
-over patients.
+pixels of the image as CLDF does; `cldf-unrefined` is CLDF without that; `dig` the map
+that is refined, spread over what the diffusion model's deepest features take for alike.
+The supervised U-Net sees the masks of the same training patients at the same size, for
+as long as is said. The last column is how much better CLDF is, paired by slice, with
+its interval over patients.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ from diffseg_training.recipe import Recipe, load_recipe
 
 app = typer.Typer(add_completion=False, help=__doc__)
 RULES = ("labels", "masks")
-MAPS = ("cam", "cam-stack", "cam-refined", "gradient", "perturbed", "anomaly")
+MAPS = ("cam", "cam-stack", "cam-refined", "dig", "gradient", "perturbed", "anomaly")
 SLOW = ("perturbed", "anomaly")
 MODELS = ("cldf-alone", "cldf-unrefined", "cldf")
 METHODS = (*MAPS, *MODELS, "student", "unet")

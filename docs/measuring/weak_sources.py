@@ -16,9 +16,12 @@ from diffseg.domain.slice_labels import PRESENT
 from diffseg.models import load_weights, read_folder
 from diffseg.networks import build_network
 from diffseg.networks.cdm import Cdm
+from diffseg.networks.class_unet import ClassUNet
 from diffseg.networks.noisy_classifier import log_probability
-from diffseg.segmenters.cams import raw_maps
+from diffseg.segmenters.cams import raw_maps, unit_maps
+from diffseg.segmenters.refining.features import refine_by_features
 from diffseg.segmenters.weak.changing import change_map
+from diffseg.segmenters.weak.features import DiffusionMaps, mean_maps
 from diffseg.segmenters.weak.thresholds import stretched
 from diffseg_training.recipe import Recipe
 from diffseg_training.weak.baselines import save_baseline
@@ -48,12 +51,34 @@ def sources(chain: Path, recipe: Recipe) -> Iterator[tuple[str, Maps]]:
         return np.stack([stretched(one, 2.0) for one in maps.numpy()])
 
     yield "gradient", _by_batches(steep)
+    yield "dig", _by_features(chain, recipe, source, cam)
     model = read_folder(chain / "model")
     for kind in ("perturbed", "anomaly"):
         made = chain / f"baseline-{kind}"
         if not made.is_dir():
             save_baseline(model, cast("Any", kind), made)
         yield kind, _by_batches(_change(made))
+
+
+def _by_features(
+    chain: Path, recipe: Recipe, source: str, cam: torch.nn.Module
+) -> Maps:
+    """The map of a classifier, spread over what the diffusion model takes for alike."""
+    network = cast("ClassUNet", load_part(chain / "diffusion" / "part")).eval()
+    deepest = DiffusionMaps(network, schedule_of(recipe.sampling), (0,))
+
+    def maps(images: torch.Tensor) -> Floats:
+        shown = torch.from_numpy(unit_maps(raw_maps(source, cam, images)))[:, None]
+        states = torch.full((len(images), 1), PRESENT)
+        (features,) = mean_maps(
+            deepest, images, states, LEVELS[::2], lambda i: _noise(images, i)
+        )
+        found: Floats = refine_by_features(shown, features, sharpness=16.0)[
+            :, 0
+        ].numpy()
+        return found
+
+    return _by_batches(torch.inference_mode()(maps))
 
 
 def _change(folder: Path) -> Maps:
