@@ -26,12 +26,19 @@ case "$*" in
   *ctypes*) test -e apt.log || printf %s "$LACKING" ;;
   *napari*) exit ${UNLOADABLE:-0} ;;
   "-m venv .venv") mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
-  "-m pip"*) echo "$*" >> pip.log; echo noise; exit ${BROKEN:-0} ;;
+  "-m pip"*)
+    echo "$*" >> pip.log; echo noise
+    test -z "$HALF" || test -e half.log || {
+      mkdir -p $PACKAGES/timm-1.0.dist-info $PACKAGES/torch-2.0.dist-info
+      touch half.log $PACKAGES/torch-2.0.dist-info/INSTALLER; exit 1; }
+    exit ${BROKEN:-0} ;;
 esac
 """
 
 
 LINUX = "#!/bin/sh\necho Linux\n"
+# Plays the file system: kilobytes that are free, in the fourth column.
+DF = '#!/bin/sh\necho Filesystem\necho "disk 1 1 ${FREE_KB:-99999999} 1% /"\n'
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,7 @@ def machine(tmp_path: Path) -> Machine:
         (tools / tool).symlink_to(Path(shutil.which(tool) or tool))
     made = Machine(checkout, tools)
     made.give("python3", PYTHON)
+    made.give("df", DF)
     return made
 
 
@@ -90,6 +98,23 @@ def complaints(run: subprocess.CompletedProcess[str]) -> list[str]:
     """What was said on standard error, but for make's own word."""
     assert run.returncode != 0, run.stdout
     return [line for line in run.stderr.splitlines() if not line.startswith("make")]
+
+
+def test_a_package_that_was_left_half_installed_is_taken_anew(machine: Machine) -> None:
+    packages = ".venv/lib/python3.12/site-packages"
+    run = machine.install(HALF="1", PACKAGES=packages)
+    assert run.returncode == 0, run.stderr
+    assert "install: timm-1.0 was left half installed; taking it anew" in run.stdout
+    assert len(machine.lines("pip.log")) == 2
+    assert [path.name for path in (machine.checkout / packages).iterdir()] == [
+        "torch-2.0.dist-info"
+    ]
+
+
+def test_little_space_is_told_beforehand(machine: Machine) -> None:
+    run = machine.install(FREE_KB=str(9 * 1024**2))
+    assert run.returncode == 0, run.stderr
+    assert "install: 9 GB are free here; torch and what it brings take 8" in run.stdout
 
 
 def test_installs_once(machine: Machine) -> None:

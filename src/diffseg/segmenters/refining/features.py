@@ -67,4 +67,4 @@ def refine_by_features(
     weights = feature_affinity(features, sharpness).transpose(1, 2)
     for _ in range(iterations):
         small = small @ weights
-    return small.unflatten(2, size)
+    return small.reshape(*maps.shape[:2], *size)
