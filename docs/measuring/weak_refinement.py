@@ -23,6 +23,7 @@ from weak_sources import RECIPE
 from diffseg.segmenters.refining.neighbours import ring_offsets
 from diffseg.segmenters.refining.pixels import pixel_affinity, refine_by_pixels
 from diffseg_training.dataset import load_dataset, read_image
+from diffseg_training.evenly import evenly
 from diffseg_training.recipe import load_recipe
 
 ROUNDS = (3, 5, 10, 15, 20, 40)
@@ -33,14 +34,17 @@ def main(
     number: Annotated[int, typer.Argument(min=0, max=FOLDS - 1)],
     data: Annotated[Path, typer.Option(help="Folder with the manifest of slices.")],
     out: Annotated[Path, typer.Option(help="Of weak_methods.py.")],
+    recipe: Annotated[str, typer.Option(help="Of the chain: name or file.")] = RECIPE,
+    most: Annotated[int, typer.Option(help="Most slices, evenly.")] = 1000,
 ) -> None:
     """Print a line for each choice of neighbours, a column for each count of rounds."""
     home = out / f"fold{number}"
     dataset = load_dataset(home / "manifest.csv")
     model = home / "cldf" / "model"
-    drawn = list(probabilities(model, dataset, "val", 1, whole=True, refined=False))
+    every = probabilities(model, dataset, "val", 1, whole=True, refined=False)
+    drawn = evenly(list(every), most)
     truth = [one[3] for one in drawn]
-    size = load_recipe(RECIPE).preparation.size
+    size = load_recipe(recipe).preparation.size
     images = [read_image(case).data.squeeze() for case, *_ in drawn]
     # As the network sees them: its probabilities came to the files' grid from there.
     image, likely = (
