@@ -122,11 +122,31 @@ def show(out: Out) -> None:
         if folds:
             less = "" if name == "cldf" else _difference(found["cldf"], folds)
             print(f"| {' | '.join([name, *pooled(folds, RULES), less])} |")
+    if found["cldf"] and found["unet"]:
+        likeness = _alike(found["cldf"], found["unet"])
+        print(
+            f"Patients' mean Dice by CLDF and by the U-Net: correlation {likeness:.2f}"
+        )
 
 
 def _told(out: Path, name: str) -> list[dict[str, Any]]:
     paths = sorted(out.glob(f"fold*/{name}.json"))
     return [json.loads(path.read_text()) for path in paths]
+
+
+def _alike(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]]) -> float:
+    """Correlation of the mean Dice of patients by two methods, labels alone."""
+    a, b = (_by_patient(folds) for folds in (ours, theirs))
+    both = sorted(a.keys() & b.keys())
+    pairs = [[np.mean(one[group]) for group in both] for one in (a, b)]
+    return float(np.corrcoef(pairs)[0, 1])
+
+
+def _by_patient(folds: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for row in (row for one in folds for row in one["slices"]):
+        found.setdefault(row["group"], []).append(row["labels"])
+    return found
 
 
 def _difference(
