@@ -73,9 +73,7 @@ def _by_features(
         (features,) = mean_maps(
             deepest, images, states, LEVELS[::2], lambda i: _noise(images, i)
         )
-        found: Floats = refine_by_features(shown, features, sharpness=16.0)[
-            :, 0
-        ].numpy()
+        found: Floats = refine_by_features(shown, features)[:, 0].numpy()
         return found
 
     return _by_batches(torch.inference_mode()(maps))

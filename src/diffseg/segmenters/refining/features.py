@@ -43,7 +43,7 @@ def feature_affinity(features: Tensor, sharpness: float) -> Tensor:
 
 
 def refine_by_features(
-    maps: Tensor, features: Tensor, *, iterations: int = 1, sharpness: float = 4.0
+    maps: Tensor, features: Tensor, *, iterations: int = 1, sharpness: float = 16.0
 ) -> Tensor:
     """Each place takes the mean of those that are like it, again and again.
 
@@ -55,7 +55,7 @@ def refine_by_features(
         At most as large as the maps.
     iterations : int
     sharpness : float
-        See `feature_affinity`.
+        See `feature_affinity`; less of it blurs the map.
 
     Returns
     -------
