@@ -128,8 +128,8 @@ class Recipe(Part):
         ):
             raise ValueError(
                 f"preparation.tile {[*tile]} is smaller than patch {[*self.patch]}: a "
-                "proposal would see less at once than the network learnt from; make the "
-                "patch smaller, or the tile larger or null"
+                "proposal would see less at once than the network learnt from; make "
+                "the patch smaller, or the tile larger or null"
             )
         return self
 

@@ -65,8 +65,8 @@ def test_a_model_of_an_unknown_recipe_is_refused_with_a_way_out(parent, tmp_path
 
 
 def test_what_learns_from_labels_alone_is_sent_to_self_training(parent, tmp_path):
+    given = job(recipe="lgg-seam", settings=("patch=[64, 64]",))
     with pytest.raises(UserError, match="diffseg project self-train") as caught:
-        given = job(recipe="lgg-seam", settings=("patch=[64, 64]",))
         write_recipe(parent, given, tmp_path)
     assert "\n" not in str(caught.value)
 
