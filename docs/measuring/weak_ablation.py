@@ -28,16 +28,15 @@ from diffseg.domain import Presence
 from diffseg.segmenters.cams.choosing import chosen_on_masks
 from diffseg_training.dataset import Dataset, load_dataset
 from diffseg_training.evenly import evenly
+from diffseg_training.weak.plan import TRAINED
 
 BASE = (
     "network.local=null",
     "network.refinement_iterations=0",
     "objective.selection.slices=200",
 )
-TRAINED = ("diffusion", "classifier", "cam")
 RECIPE_ROW, LAYER_ROW = "as the recipe", "after LayerCAM of a ResNet-"
 RESNET = "norm: instance, output_stride: 16, backbone: resnet"
-CLASSIFIER = "objective.cam.network={name: slice_classifier, " + RESNET
 LAYERS = "objective.cam.source=layer_cam_stages"
 
 
@@ -65,12 +64,16 @@ def _decoding(*changed: str) -> Row:
     return Row(changed, {"pixels": RECIPE_ROW})
 
 
+def _classifier(depth: int) -> str:
+    return f"objective.cam.network={{name: slice_classifier, {RESNET}{depth}}}"
+
+
 def _trained(depth: int) -> Row:
-    return Row((f"{CLASSIFIER}{depth}}}", LAYERS), trains=("cam",))
+    return Row((_classifier(depth), LAYERS), trains=("cam",))
 
 
 def _resnet(depth: int, *changed: str) -> Row:
-    return Row((f"{CLASSIFIER}{depth}}}", *changed), {"cam": f"{LAYER_ROW}{depth}"})
+    return Row((_classifier(depth), *changed), {"cam": f"{LAYER_ROW}{depth}"})
 
 
 def _encoded(depth: int) -> Row:
@@ -142,7 +145,7 @@ def _fewer(dataset: Dataset, most: int) -> Dataset:
 
 
 def _place(home: Path, name: str) -> Path:
-    return home / "ablation" / name.replace(" ", "-").replace(",", "")
+    return home / "ablation" / name.replace(" ", "-")
 
 
 def _drawn(

@@ -71,10 +71,7 @@ def test_recipes_load_without_torch():
         ("optimiser: {batch: two}", "optimiser.batch is 'two': input should be a"),
         ("objective: {dice: -1}", "objective.dice is -1"),
         ("patch: 3", "patch is 3"),
-        (
-            "patch: [80, 40, 40]",
-            r"yaml: preparation.tile .64, 64, 64. is smaller",
-        ),
+        ("patch: [80, 40, 40]", "yaml: preparation.tile .64, 64, 64. is smaller"),
         ("preparation: {dims: 2}\npatch: [40, 80]", "smaller than patch .40, 80."),
         ("seed: 1\nseed: 2", "line 3 gives 'seed' twice"),
         ("sampling:\n  steps: 1\n  steps: 2", "line 4 gives 'steps' twice"),
